@@ -1,0 +1,13 @@
+"""One type per noun, so that a stream is never passed for a device. All are UUIDv7 text unless said otherwise."""
+
+from __future__ import annotations
+
+from typing import NewType
+
+UserId = NewType("UserId", str)
+UnitId = NewType("UnitId", str)
+DeviceId = NewType("DeviceId", str)
+StreamId = NewType("StreamId", str)
+LinkId = NewType("LinkId", str)  # a join link; the secret in its address is something else
+MediaSessionId = NewType("MediaSessionId", str)  # secret, 128 random bits as URL-safe text: one media connection
+ClientId = NewType("ClientId", str)  # one WebSocket client (tab), survives its reconnections

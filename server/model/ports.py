@@ -1,0 +1,139 @@
+"""Protocols that other packages fulfil: what `server` needs from outside, in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from server.model.ids import MediaSessionId, StreamId
+
+
+class SectionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One tile slot of a console session: the two m-sections that carry it."""
+
+    slot: int
+    audio_mid: str
+    video_mid: str
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a browser's offer. `etag` changes with each ICE restart."""
+
+    session: MediaSessionId
+    sdp: str
+    etag: str
+    slots: tuple[SectionInfo, ...] = ()
+
+
+class RestartAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """New credentials as an SDP fragment (RFC 8840) and the new ETag."""
+
+    fragment: str
+    etag: str
+
+
+class SlotWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What one slot should show. `stream` None empties it; `height` in pixels of the tile (0 = keep but pause)."""
+
+    slot: int
+    stream: StreamId | None
+    height: int = 0
+    priority: int = 0
+    audio: bool = True
+
+
+class MediaListener(Protocol):
+    """Told what becomes of sessions and streams. Called on the event loop; must not block."""
+
+    def session_step(self, session: MediaSessionId, step: str, detail: str) -> None:
+        """step: "signalled", "ice", "dtls", "path", "lost" (detail says why), "closed"."""
+
+    def stream_changed(self, stream: StreamId) -> None:
+        """Its `StreamView` (see `MediaNode.stream`) is different now."""
+
+    def slot_changed(self, session: MediaSessionId, slot: int, state: SlotState) -> None: ...
+
+
+class SlotState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the relay sends into a slot: "empty", "waiting" (reason), "live" (layer, height, degraded)."""
+
+    state: str
+    stream: StreamId | None = None
+    layer: str = ""
+    height: int = 0
+    reason: str = ""
+    degraded: str = ""
+
+
+class LayerView(msgspec.Struct, frozen=True, kw_only=True):
+    rid: str
+    codec: str
+    width: int
+    height: int
+    live: bool
+    bitrate: int
+    frames_per_second: float
+    fraction_lost: float
+
+
+class StreamView(msgspec.Struct, frozen=True, kw_only=True):
+    """What media knows of a stream that is being published. Times are wallclock, s since 1970 UTC."""
+
+    stream: StreamId
+    session: MediaSessionId | None
+    via: str  # "whip" | "phone" | "rtsp"
+    step: str  # signalled, ice, dtls, packets, key_frame; for a pull: connecting, packets, key_frame, retrying
+    since: float
+    live: bool
+    layers: tuple[LayerView, ...] = ()
+    audio: str = ""
+    audio_live: bool = False
+    viewers: int = 0
+    remote: str = ""
+    tcp: bool = False
+    error: str = ""  # a code of PULL_ERRORS or CLOSE reasons, with `detail` in plain words
+    detail: str = ""
+
+
+class MediaNode(Protocol):
+    """Everything control asks of media. Errors are `server.model.errors.FengsuiError` subclasses.
+
+    The offer's author is always the peer. A session ends by `close`, by `session_step(..., "lost")`, or when the media
+    process dies (every session then gets "lost" with detail "media_restarted").
+    """
+
+    async def publish(self, stream: StreamId, offer: str, via: str) -> Answer:
+        """A publisher's offer (at most one audio and one video). A live publisher of the stream is replaced."""
+
+    async def play(self, stream: StreamId, offer: str) -> Answer:
+        """A WHEP viewer's offer. Raises StreamNotLive."""
+
+    async def open_console(self, offer: str, session: MediaSessionId | None) -> Answer:
+        """A console tab's offer: sections in pairs (audio, video) per slot. With `session`: its re-offer (more slots or
+        an ICE restart)."""
+
+    async def offer_again(self, session: MediaSessionId, offer: str) -> Answer:
+        """A publisher's re-offer over the WebSocket session (ICE restart after a network change)."""
+
+    async def set_slots(self, session: MediaSessionId, wishes: Sequence[SlotWish]) -> None: ...
+
+    async def restart_ice(self, session: MediaSessionId, ufrag: str, password: str) -> RestartAnswer: ...
+
+    async def close(self, session: MediaSessionId, reason: str) -> None: ...
+
+    async def close_stream(self, stream: StreamId, reason: str) -> None:
+        """Ends its publisher and every WHEP viewer of it."""
+
+    async def pull(self, stream: StreamId, url: str, username: str, password: str, transport: str) -> None:
+        """Starts pulling a camera for ever (until `close_stream`). Raises AddressNotAdmitted."""
+
+    def stream(self, stream: StreamId) -> StreamView | None: ...
+
+    def streams(self) -> Sequence[StreamView]: ...
+
+    def session_stream(self, session: MediaSessionId) -> StreamId | None: ...
+
+    def statistics(self) -> dict[str, object]:
+        """Numbers for /metrics and /health."""
