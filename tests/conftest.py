@@ -1,0 +1,26 @@
+"""What holds for every test: fuzzing profiles, and the marks that follow from a test's folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+TESTS = Path(__file__).parent
+
+# Folder below tests/ -> the mark that all its tests carry (pyproject.toml says what each mark means).
+FOLDER_MARKS = {"bench": pytest.mark.bench, "e2e": pytest.mark.e2e}
+
+# The everyday profile repeats exactly, so that a red run is red again; `make test-long` looks for new inputs.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=20_000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in FOLDER_MARKS:
+            item.add_marker(FOLDER_MARKS[folder])
