@@ -1,5 +1,4 @@
-"""Arithmetic of counters that wrap: RTP sequence numbers (16 bits), timestamps (32), TWCC reference times
-(24).
+"""Arithmetic of counters that wrap: RTP sequence numbers, RTP timestamps, TWCC reference times.
 
 Of two wrapped values the nearer interpretation is taken: a difference of less than half the range forward
 is newer, else older (RFC 3550 A.1, RFC 1982 in spirit). An exact half counts as older, so that `is_newer`

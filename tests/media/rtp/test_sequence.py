@@ -56,8 +56,8 @@ def test_newer_literals() -> None:
 
 
 def test_unwrapping_through_wraps_and_reordering() -> None:
+    assert ExtendedSequence().highest is None
     unwrapper = ExtendedSequence()
-    assert unwrapper.highest is None
     arrivals = [65533, 65535, 65534, 1, 0, 65532, 2]
     assert [unwrapper.unwrap(s) for s in arrivals] == [65533, 65535, 65534, 65537, 65536, 65532, 65538]
     assert unwrapper.highest == 65538
