@@ -1,0 +1,1 @@
+"""ICE-lite, DTLS and STUN: the only wrapper around outside WebRTC libraries."""
