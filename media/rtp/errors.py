@@ -3,7 +3,7 @@
     PacketError                 packet.malformed   any of the below
     ├── Truncated               packet.truncated   a length, count or offset points past the end
     ├── BadVersion              packet.version     not RTP/RTCP version 2
-    ├── BadPadding              packet.padding     padding count zero, unaligned or larger than the packet
+    ├── BadPadding              packet.padding     padding count zero or larger than the packet
     ├── BadField                packet.field       a field holds what it must not (reserved, out of range)
     ├── BadExtension            packet.extension   a header extension that cannot be written
     └── BadPayload              payload.malformed  a codec's payload contradicts its own format
@@ -55,7 +55,7 @@ class BadVersion(PacketError):
 
 
 class BadPadding(PacketError):
-    """The padding count is zero, not a multiple of four where it must be, or more than there is."""
+    """The padding count is zero or more than there is."""
 
     code = "packet.padding"
 
