@@ -21,7 +21,6 @@ from media.relay.messages import (
     Codec,
     Command,
     EngineStatistics,
-    MediaKind,
     SrtpProfile,
 )
 
@@ -230,8 +229,6 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: EngineStatistics
     estimates: tuple[Estimate, ...] = ()
     counters: dict[str, int] = {}
-
-
 
 
 Notice = Union[Ready, Done, TransportStep, TransportLost, LayerState, SinkState, PullState, Statistics]

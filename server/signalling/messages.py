@@ -15,7 +15,9 @@ SCHEMA = 1
 MAX_FRAME = 256 * 1024
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False, tag_field="type", rename="camel"):
+class Message(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False, tag_field="type", rename="camel"
+):
     """Base: the `type` field tells which."""
 
 
