@@ -11,8 +11,6 @@ layers, ingest workers.
 
 from __future__ import annotations
 
-from typing import Union
-
 import msgspec
 
 from media.relay.messages import (
@@ -109,7 +107,7 @@ class GetStatistics(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     number: int
 
 
-Request = Union[Apply, OpenIce, RestartIce, SetDemands, StartPull, StopPull, GetStatistics]
+Request = Apply | OpenIce | RestartIce | SetDemands | StartPull | StopPull | GetStatistics
 
 # --------------------------------------------------------------------------- answers and notices (media -> control)
 
@@ -231,4 +229,4 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     counters: dict[str, int] = {}
 
 
-Notice = Union[Ready, Done, TransportStep, TransportLost, LayerState, SinkState, PullState, Statistics]
+Notice = Ready | Done | TransportStep | TransportLost | LayerState | SinkState | PullState | Statistics

@@ -13,7 +13,6 @@ Units: times in seconds, rates in bit/s, sizes in bytes, RTP times in ticks of t
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Union
 
 import msgspec
 
@@ -317,29 +316,29 @@ class RemoveInjection(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     injection: int
 
 
-Command = Union[
-    AddListener,
-    RemoveListener,
-    AddBudget,
-    AddTransport,
-    SetUfrags,
-    ValidatePath,
-    SetKeys,
-    SendDatagram,
-    RemoveTransport,
-    AddSource,
-    RemoveSource,
-    AddSink,
-    RemoveSink,
-    SetRoutes,
-    SelectLayer,
-    SetRate,
-    RequestKeyFrame,
-    AddTap,
-    RemoveTap,
-    AddInjection,
-    RemoveInjection,
-]
+Command = (
+    AddListener
+    | RemoveListener
+    | AddBudget
+    | AddTransport
+    | SetUfrags
+    | ValidatePath
+    | SetKeys
+    | SendDatagram
+    | RemoveTransport
+    | AddSource
+    | RemoveSource
+    | AddSink
+    | RemoveSink
+    | SetRoutes
+    | SelectLayer
+    | SetRate
+    | RequestKeyFrame
+    | AddTap
+    | RemoveTap
+    | AddInjection
+    | RemoveInjection
+)
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -455,18 +454,18 @@ class EventsDropped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     count: int
 
 
-Event = Union[
-    StunReceived,
-    DtlsReceived,
-    ConnectionClosed,
-    LayerSeen,
-    KeyFrameSeen,
-    LayerStalled,
-    SinkStarted,
-    SinkWaiting,
-    FeedbackReceived,
-    EventsDropped,
-]
+Event = (
+    StunReceived
+    | DtlsReceived
+    | ConnectionClosed
+    | LayerSeen
+    | KeyFrameSeen
+    | LayerStalled
+    | SinkStarted
+    | SinkWaiting
+    | FeedbackReceived
+    | EventsDropped
+)
 
 
 # --------------------------------------------------------------------------- statistics

@@ -7,7 +7,7 @@ Times are wallclock seconds since 1970 UTC unless a name says otherwise.
 
 from __future__ import annotations
 
-from typing import Literal, Union
+from typing import Literal
 
 import msgspec
 
@@ -377,20 +377,20 @@ class SessionEnd(Command, tag="session.end"):
     session: str
 
 
-ClientCommand = Union[
-    MediaOffer,
-    MediaClose,
-    SlotSet,
-    SlotShown,
-    LinkCreate,
-    LinkRevoke,
-    StreamClose,
-    UnitRename,
-    PositionReport,
-    PhoneState,
-    AuditRead,
-    SessionList,
-    SessionEnd,
-]
-ClientMessage = Union[HelloClient, Ping, ClientCommand]
-ServerMessage = Union[HelloServer, Snapshot, Delta, Reply, SlotChanged, MediaStep, Pong, Goodbye]
+ClientCommand = (
+    MediaOffer
+    | MediaClose
+    | SlotSet
+    | SlotShown
+    | LinkCreate
+    | LinkRevoke
+    | StreamClose
+    | UnitRename
+    | PositionReport
+    | PhoneState
+    | AuditRead
+    | SessionList
+    | SessionEnd
+)
+ClientMessage = HelloClient | Ping | ClientCommand
+ServerMessage = HelloServer | Snapshot | Delta | Reply | SlotChanged | MediaStep | Pong | Goodbye
