@@ -97,7 +97,7 @@ def allocate(wishes: Sequence[Wish], budget: int | None) -> dict[int, Choice]:
         target = target_layer(wish.height, wish.layers)
         if target < 0:
             # Nothing arrives: be ready for what was there, or the lowest layer; it costs nothing until it comes.
-            choices[wish.sink] = Choice(layer=max(wish.current, 0))
+            choices[wish.sink] = Choice(layer=min(max(wish.current, 0), len(wish.layers) - 1))
             continue
         ladders[wish.sink] = [index for index in range(target + 1) if wish.layers[index].live]
     wanted = sorted((wish for wish in wishes if wish.sink in ladders), key=lambda wish: _rank(wish, ladders))
