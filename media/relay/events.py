@@ -1,0 +1,46 @@
+"""The engine's one way to speak: a bounded queue of events with a file descriptor that tells when it is not empty."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Final
+
+from media.relay.messages import Event, EventsDropped
+
+MAX_EVENTS: Final = 10_000  # beyond it new events are lost and counted in the next EventsDropped
+
+
+class EventQueue:
+    """`put` by the engine, `take` by whoever steers it, when `fd` is readable."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._events: deque[Event] = deque()
+        self._dropped = 0
+        self._signalled = False
+
+    def put(self, event: Event) -> None:
+        """Queue an event; when the queue is full it is lost and counted."""
+        if len(self._events) >= MAX_EVENTS:
+            self._dropped += 1
+            return
+        self._events.append(event)
+        if not self._signalled:
+            self._signalled = True
+            os.eventfd_write(self.fd, 1)
+
+    def take(self) -> list[Event]:
+        """Everything queued, in order; the count of lost events comes last."""
+        if self._signalled:
+            self._signalled = False
+            os.eventfd_read(self.fd)
+        events = list(self._events)
+        self._events.clear()
+        if self._dropped:
+            events.append(EventsDropped(count=self._dropped))
+            self._dropped = 0
+        return events
+
+    def close(self) -> None:
+        os.close(self.fd)
