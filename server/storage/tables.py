@@ -1,0 +1,162 @@
+"""Every table. What is changed here needs a step in `migrations/versions`; a test compares the two.
+
+Ids are UUIDv7 text. Times are wallclock s since 1970 UTC. Secrets are stored as SHA-256 or sealed, never in clear.
+Whoever writes users, units, devices, streams or links bumps `changes` in the same transaction
+(`server.storage.changes.bump`), so that a running server sees what another process wrote.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+ID = String(36)
+HASH = String(64)  # SHA-256 in hex
+ADDRESS = String(64)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("username", String(64), nullable=False, unique=True),  # as `server.auth.users.canonical` makes it
+    Column("name", String(128), nullable=False),
+    Column("password_hash", Text, nullable=False),  # argon2id, PHC text
+    Column("role", String(16), nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("created", Float, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", HASH, primary_key=True),
+    Column("id", ID, nullable=False, unique=True),
+    Column("user_id", ID, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("address", ADDRESS, nullable=False),
+    Column("agent", String(256), nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+units = Table(
+    "units",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),  # rescuer | vehicle | drone | camera | post
+    Column("number", Integer, nullable=False, unique=True),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("unit_id", ID, ForeignKey("units.id"), nullable=False, index=True),
+    Column("name", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),  # agent | phone | rtsp
+    Column("token_hash", HASH, nullable=True, unique=True),  # NULL = has none (a camera, a phone with a link)
+    Column("created", Float, nullable=False),
+    Column("revoked", Float, nullable=True),  # when
+    Column("rtsp_url", Text, nullable=True),  # without credentials
+    Column("rtsp_username", String(128), nullable=True),
+    Column("sealed_password", LargeBinary, nullable=True),  # `server.auth.sealing`
+    Column("rtsp_transport", String(8), nullable=True),  # tcp | udp
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("device_id", ID, ForeignKey("devices.id"), nullable=False),
+    Column("channel", String(32), nullable=False),
+    Column("name", String(128), nullable=False),
+    UniqueConstraint("device_id", "channel"),
+)
+
+join_links = Table(
+    "join_links",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("token_hash", HASH, nullable=False, unique=True),
+    Column("device_id", ID, ForeignKey("devices.id"), nullable=True),
+    Column("unit_id", ID, ForeignKey("units.id"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("created_by", ID, nullable=False),  # a user's id
+    Column("used", Float, nullable=True),  # when last
+    Column("revoked", Float, nullable=True),  # when
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("key", String(64), nullable=False),  # the client's id of this report
+    Column("device_id", ID, ForeignKey("devices.id"), nullable=False),
+    Column("unit_id", ID, ForeignKey("units.id"), nullable=False),
+    Column("lat", Float, nullable=False),  # WGS 84, degrees
+    Column("lon", Float, nullable=False),
+    Column("accuracy", Float, nullable=True),  # m
+    Column("altitude", Float, nullable=True),  # m
+    Column("heading", Float, nullable=True),  # degrees clockwise from north
+    Column("speed", Float, nullable=True),  # m/s
+    Column("time", Float, nullable=False),  # as the device says
+    Column("received", Float, nullable=False),
+    UniqueConstraint("device_id", "key"),
+    Index(None, "unit_id", "time"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("time", Float, nullable=False),
+    Column("monotonic", Float, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("object", String(256), nullable=False),
+    Column("result", String(64), nullable=False),  # "ok" or an error code
+    Column("address", ADDRESS, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", HASH, nullable=False),
+    Column("hash", HASH, nullable=False),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("counter", BigInteger, nullable=False),
+)
