@@ -1,4 +1,4 @@
-"""What a bad link does to packets, sans-IO: delay, jitter, loss (random or in bursts), reordering, copies, rate, cut."""
+"""What a bad link does to packets, sans-IO: delay, jitter, loss (random or in bursts), reordering, copies, a cut."""
 
 from __future__ import annotations
 
