@@ -37,7 +37,7 @@ SUBJECTS: dict[type[Notice], Callable[[Any], Hashable]] = {
 
 
 class Outbox:
-    """A queue of notices, first in first out; a replaced notice takes the later place.
+    """A queue of notices, first in first out; a replaced notice takes the later place. No answer is ever lost.
 
     `dropped` counts notices about new things that came when `capacity` things were waiting already.
     `replaced` counts states that nobody read before they changed again.
@@ -57,7 +57,7 @@ class Outbox:
         subject = (kind, SUBJECTS[kind](notice))
         if self._waiting.pop(subject, None) is not None:
             self.replaced += 1
-        elif len(self._waiting) >= self._capacity:
+        elif len(self._waiting) >= self._capacity and kind is not Done:
             self.dropped += 1
             return
         self._waiting[subject] = notice

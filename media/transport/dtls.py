@@ -136,6 +136,13 @@ class DtlsFactory:
         return connection
 
 
+def is_hello(datagram: bytes) -> bool:
+    """Whether a datagram may begin a handshake; anything else from a peer that has none is not worth a look."""
+    return (
+        len(datagram) > RECORD_HEADER and datagram[0] == HANDSHAKE and datagram[RECORD_HEADER] == CLIENT_HELLO
+    )
+
+
 def _verify(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
     """The chain means nothing (all sign themselves); the fingerprint from signalling is everything."""
     if depth != 0:

@@ -22,6 +22,7 @@ from media.transport.dtls import (
     Failed,
     Handshaken,
     Transmit,
+    is_hello,
 )
 from media.transport.ice import Credentials, IceLite
 
@@ -105,9 +106,13 @@ class WebRtcTransport:
         if not self._ice.knows(path):
             self._counters["dtls_stranger"] += 1
             return steps
-        if not self._dtls.begun and self._dtls.role is DtlsRole.SERVER and not self._may_begin(now):
-            self._counters["dtls_deferred"] += 1
-            return steps
+        if not self._dtls.begun and self._dtls.role is DtlsRole.SERVER:
+            if not is_hello(data):
+                self._counters["dtls_dropped"] += 1
+                return steps
+            if not self._may_begin(now):
+                self._counters["dtls_deferred"] += 1
+                return steps
         dropped = self._dtls.dropped
         self._take(self._dtls.receive(data, now), steps)
         self._counters["dtls_dropped"] += self._dtls.dropped - dropped
@@ -118,7 +123,7 @@ class WebRtcTransport:
         steps = Steps()
         before = self._ice.selected
         steps.commands += self._ice.forget(self.number, path)
-        if self._ice.selected is None and not self.lost:
+        if before == path and self._ice.selected is None and not self.lost:
             self._stranded_until = now + RECONNECT_GRACE
         self._follow(before, steps, now)
         return steps
