@@ -15,10 +15,12 @@ from typing import cast
 
 import pylibsrtp
 import pytest
+from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack
+from playwright.async_api import Page, async_playwright
 
-from media.protocol import Notice, OpenIce, TransportLost, TransportStep
+from media.protocol import Notice, OpenIce, RestartIce, TransportLost, TransportStep
 from media.relay.messages import Address, CloseReason, Path, SendDatagram, SetKeys, SrtpProfile
 from media.transport.certificate import make_identity
 from media.transport.dtls import DtlsFactory
@@ -48,6 +50,8 @@ class Endpoint(asyncio.DatagramProtocol):
 
     transport: asyncio.DatagramTransport
     peer: WebRtcTransport
+    ufrag = "srvU"
+    password = "serverpassword0123456789"
 
     def __init__(self) -> None:
         self.identity = make_identity(datetime.now(UTC))
@@ -67,15 +71,15 @@ class Endpoint(asyncio.DatagramProtocol):
         host, port = self.transport.get_extra_info("sockname")[:2]
         return host, port
 
-    def open(self, *, setup: str, fingerprint: str, algorithm: str = "sha-256") -> None:
+    def open(self, *, setup: str, fingerprint: str) -> None:
         request = OpenIce(
             number=1,
             transport=1,
-            local_ufrag="srvU",
-            local_password="serverpassword0123456789",
+            local_ufrag=self.ufrag,
+            local_password=self.password,
             remote_ufrag="",
             setup=setup,
-            fingerprints=((algorithm, fingerprint),),
+            fingerprints=(("sha-256", fingerprint),),
         )
         factory = DtlsFactory(self.identity)
         self.peer = WebRtcTransport(request, factory, lambda now: True, Counter(), self._loop.time())
@@ -127,6 +131,18 @@ class Endpoint(asyncio.DatagramProtocol):
                         await self.changed.wait()
                 self.follow(self.peer.handle_timeout(self._loop.time()))
 
+    def restart(self) -> None:
+        self.ufrag, self.password = "newU", "anotherpassword0123456789"
+        self.peer.restart(
+            RestartIce(
+                number=2,
+                transport=1,
+                local_ufrag=self.ufrag,
+                local_password=self.password,
+                remote_ufrag="",
+            )
+        )
+
     def answer(self, offer: str, setup: str) -> str:
         """The smallest answer that lets the offerer send its one audio section (RFC 8829)."""
         host, port = self.address
@@ -146,8 +162,8 @@ class Endpoint(asyncio.DatagramProtocol):
                 f"c=IN IP4 {host}",
                 "a=recvonly",
                 "a=rtcp-mux",
-                "a=ice-ufrag:srvU",
-                "a=ice-pwd:serverpassword0123456789",
+                f"a=ice-ufrag:{self.ufrag}",
+                f"a=ice-pwd:{self.password}",
                 f"a=candidate:1 1 udp 2130706431 {host} {port} typ host",
                 "a=end-of-candidates",
                 f"a=fingerprint:sha-256 {self.identity.fingerprint}",
@@ -216,3 +232,67 @@ async def test_our_close_notify_is_understood(endpoint: Endpoint) -> None:
         endpoint.follow(Steps(commands=endpoint.peer.close()))
         transport = connection.getSenders()[0].transport
         await endpoint.until(lambda: transport.state == "closed")
+
+
+@contextlib.asynccontextmanager
+async def chromium_page() -> AsyncIterator[Page]:
+    """A page on http://127.0.0.1, where a microphone may be had."""
+
+    async def empty(request: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html>", content_type="text/html")
+
+    application = web.Application()
+    application.router.add_get("/", empty)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_FLAGS)
+            page = await browser.new_page()
+            await page.goto(f"http://{host}:{port}/")
+            yield page
+            await browser.close()
+    finally:
+        await runner.cleanup()
+
+
+OFFER = """async (restart) => {
+    if (!restart) {
+        window.pc = new RTCPeerConnection();
+        const stream = await navigator.mediaDevices.getUserMedia({audio: true});
+        pc.addTransceiver(stream.getAudioTracks()[0], {direction: 'sendonly'});
+    }
+    await pc.setLocalDescription(await pc.createOffer({iceRestart: restart}));
+    return pc.localDescription.sdp;
+}"""
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
+async def test_chromium_connects_with_gcm_and_an_ice_restart_keeps_the_packets_coming(
+    endpoint: Endpoint,
+) -> None:
+    async with chromium_page() as page:
+        offer = await page.evaluate(OFFER, False)
+        endpoint.open(setup="passive", fingerprint=fingerprint_of(offer))
+        set_answer = "sdp => pc.setRemoteDescription({type: 'answer', sdp})"
+        await page.evaluate(set_answer, endpoint.answer(offer, "passive"))
+        await endpoint.until(lambda: endpoint.packets.total() >= 20)
+        assert endpoint.keys is not None
+        assert endpoint.keys.profile is SrtpProfile.AEAD_AES_128_GCM
+        assert endpoint.steps()[:2] == ["ice", "dtls"]
+
+        keys, before = endpoint.keys, endpoint.packets.total()
+        endpoint.restart()
+        offer = await page.evaluate(OFFER, True)
+        await page.evaluate(set_answer, endpoint.answer(offer, "passive"))
+        await endpoint.until(lambda: endpoint.peer._ice.ufrags == ("newU",))
+        await endpoint.until(lambda: endpoint.packets.total() >= before + 50)
+        assert endpoint.keys is keys
+        assert endpoint.unauthentic == 0
+
+        await page.evaluate("pc.close()")
+        await endpoint.until(lambda: endpoint.peer.lost)
