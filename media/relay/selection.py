@@ -6,6 +6,7 @@ returns what to command and what to tell control. The choice itself is in `media
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -38,7 +39,11 @@ PACE = 2.0  # × the estimate: a key frame may leave faster than the average rat
 PACE_NEED = 1.5  # × what is chosen: where the estimate is low only because little is sent
 PACE_CHANGE = 0.1  # smaller changes of the pacing rate are not worth a command
 RISING, FALLING = 0.5, 0.2  # share of the newest measurement in a layer's rate: fast up, slow down
-REVIEW_EVERY = 0.5  # s between decisions when nothing happened
+# Without a reason to decide at once a link is looked at again after so many seconds: when something is held back,
+# and when everything fits. A few at a time, so that many links never take a callback's worth of milliseconds.
+REVIEW_TIGHT, REVIEW_EASY = 0.5, 2.0
+REVIEWS_AT_ONCE = 16
+FELL = 0.8  # of the estimate decided with: a reason to decide at once
 
 
 @dataclass(slots=True)
@@ -86,6 +91,8 @@ class _Link:
     state: str = "normal"
     rate: int = 0
     demanded: int = 0
+    decided_with: int = 0  # the estimate of the last decision
+    review_at: float = 0.0  # the link's entry in the heap of reviews, 0 = none
 
 
 class LayerSelection:
@@ -95,8 +102,8 @@ class LayerSelection:
         self._sources: dict[int, _Source] = {}
         self._sinks: dict[int, _Sink] = {}
         self._links: dict[int, _Link] = {0: _Link()}
-        self._changed: set[int] = set()  # links
-        self._reviewed = 0.0
+        self._changed: set[int] = set()  # links to decide about now
+        self._reviews: list[tuple[float, int]] = []  # heap of (when, link)
 
     # ------------------------------------------------------------------ commands
 
@@ -287,9 +294,11 @@ class LayerSelection:
         link = self._links.get(transport)
         if link is None or not link.sinks:
             return
+        overuse = state == "overuse"
+        if (overuse and link.state != "overuse") or estimate < FELL * link.decided_with or not link.estimate:
+            self._changed.add(transport)
         link.estimate, link.state = estimate, state
-        link.allocator.estimated(estimate, congested=state == "overuse", now=now)
-        self._changed.add(transport)
+        link.allocator.estimated(estimate, congested=overuse, now=now)
 
     def estimates(self) -> tuple[Estimate, ...]:
         return tuple(
@@ -301,10 +310,14 @@ class LayerSelection:
     # ------------------------------------------------------------------ decisions
 
     def decide(self, now: float) -> tuple[list[Command], list[Notice]]:
-        """What to command and to tell now. Call after anything above, and every REVIEW_EVERY seconds."""
-        if now - self._reviewed >= REVIEW_EVERY:
-            self._reviewed = now
-            self._changed.update(number for number, link in self._links.items() if link.estimate)
+        """What to command and to tell now. Call after anything above, and often."""
+        for _ in range(REVIEWS_AT_ONCE):
+            if not self._reviews or self._reviews[0][0] > now:
+                break
+            at, transport = heapq.heappop(self._reviews)
+            due = self._links.get(transport)
+            if due is not None and due.review_at == at:
+                self._changed.add(transport)
         commands: list[Command] = []
         notices: list[Notice] = []
         for transport in self._changed:
@@ -342,6 +355,10 @@ class LayerSelection:
             if abs(rate - link.rate) > PACE_CHANGE * link.rate:
                 link.rate = rate
                 commands.append(SetRate(transport=transport, rate=rate))
+            link.decided_with = link.estimate
+            tight = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
+            link.review_at = now + (REVIEW_TIGHT if tight else REVIEW_EASY)
+            heapq.heappush(self._reviews, (link.review_at, transport))
 
     def _tell(self, number: int, sink: _Sink) -> list[Notice]:
         """The sink's state, if control does not know it yet."""
