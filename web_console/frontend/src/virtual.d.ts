@@ -1,0 +1,3 @@
+declare module "virtual:icons" {
+  export const SPRITE: string;
+}

@@ -1,0 +1,22 @@
+import { defineConfig } from "vite";
+import { budgets } from "./build/budgets.ts";
+import { sprite } from "./build/sprite.ts";
+
+export default defineConfig({
+  base: "/static/",
+  plugins: [sprite(), budgets({ enter: 30_000 })],
+  build: {
+    target: "chrome109",
+    outDir: "../static",
+    emptyOutDir: true,
+    manifest: "manifest.json",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+    rollupOptions: {
+      input: {
+        enter: "src/entries/enter.tsx",
+      },
+    },
+  },
+});
