@@ -79,6 +79,7 @@ devices = Table(
     Column("name", String(128), nullable=False),
     Column("kind", String(16), nullable=False),  # agent | phone | rtsp
     Column("token_hash", HASH, nullable=True, unique=True),  # NULL = has none (a camera, a phone with a link)
+    Column("user_id", ID, ForeignKey("users.id"), nullable=True, unique=True),  # a field account's own phone
     Column("created", Float, nullable=False),
     Column("revoked", Float, nullable=True),  # when
     Column("rtsp_url", Text, nullable=True),  # without credentials
@@ -127,6 +128,7 @@ positions = Table(
     Column("speed", Float, nullable=True),  # m/s
     Column("time", Float, nullable=False),  # as the device says
     Column("received", Float, nullable=False),
+    Column("suspect", Boolean, nullable=False, server_default=false()),  # an implausible jump: kept, not shown
     UniqueConstraint("device_id", "key"),
     Index(None, "unit_id", "time"),
 )

@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=128), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("token_hash", sa.String(length=64), nullable=True),
+        sa.Column("user_id", sa.String(length=36), nullable=True),
         sa.Column("created", sa.Float(), nullable=False),
         sa.Column("revoked", sa.Float(), nullable=True),
         sa.Column("rtsp_url", sa.Text(), nullable=True),
@@ -76,8 +77,10 @@ def upgrade() -> None:
         sa.Column("sealed_password", sa.LargeBinary(), nullable=True),
         sa.Column("rtsp_transport", sa.String(length=8), nullable=True),
         sa.ForeignKeyConstraint(["unit_id"], ["units.id"], name=op.f("fk_devices_unit_id")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_devices_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_devices")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_devices_token_hash")),
+        sa.UniqueConstraint("user_id", name=op.f("uq_devices_user_id")),
     )
     op.create_index(op.f("ix_devices_unit_id"), "devices", ["unit_id"], unique=False)
     op.create_table(
@@ -128,6 +131,7 @@ def upgrade() -> None:
         sa.Column("speed", sa.Float(), nullable=True),
         sa.Column("time", sa.Float(), nullable=False),
         sa.Column("received", sa.Float(), nullable=False),
+        sa.Column("suspect", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.ForeignKeyConstraint(["device_id"], ["devices.id"], name=op.f("fk_positions_device_id")),
         sa.ForeignKeyConstraint(["unit_id"], ["units.id"], name=op.f("fk_positions_unit_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_positions")),
