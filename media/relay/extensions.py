@@ -12,6 +12,17 @@ from typing import Final
 ONE_BYTE: Final = 0xBEDE
 TWO_BYTE: Final = 0x1000  # the low four bits are free for applications
 
+# The fields of `messages.ExtensionIds`.
+EXTENSION_ROLES: Final = (
+    "mid",
+    "rid",
+    "repaired_rid",
+    "transport_cc",
+    "abs_send_time",
+    "audio_level",
+    "orientation",
+)
+
 
 def scan(
     data: bytes | bytearray, profile: int, start: int, end: int, wanted: frozenset[int]

@@ -131,3 +131,48 @@ def squeeze(timestamps: list[int], last: int, step: int) -> dict[int, int]:
     """
     count = len(timestamps)
     return {stamp: (last - (count - 1 - index) * step) & 0xFFFFFFFF for index, stamp in enumerate(timestamps)}
+
+
+class NumberLine:
+    """A layer's own count of its packets: extended sequence numbers without those of padding-only packets.
+
+    Padding consumes sequence numbers that no viewer shall miss. A number below a closed gap keeps its place, and a gap
+    that is a real loss is never closed.
+    """
+
+    __slots__ = ("_closed", "_shift", "highest")
+
+    _MAX_CLOSED: Final = 256
+
+    def __init__(self) -> None:
+        self.highest: int | None = None  # raw extended sequence
+        self._shift = 0
+        self._closed: deque[tuple[int, int]] = deque(maxlen=self._MAX_CLOSED)  # (raw, shift below it)
+
+    def extend(self, sequence: int) -> int:
+        """The raw extended number of 16 bits, nearest to the highest so far. Nothing is remembered."""
+        highest = self.highest
+        if highest is None:
+            return sequence
+        return highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
+
+    def number(self, raw: int) -> int:
+        """The layer's number of a packet with content; the highest moves on when it is the newest."""
+        if self.highest is None or raw > self.highest:
+            self.highest = raw
+            return raw - self._shift
+        shift = self._shift
+        for closed, below in reversed(self._closed):
+            if raw > closed:
+                break
+            shift = below
+        return raw - shift
+
+    def close(self, raw: int) -> bool:
+        """Take the newest packet out of the count because it was only padding; False when it is not the newest."""
+        if self.highest is not None and raw <= self.highest:
+            return False
+        self._closed.append((raw, self._shift))
+        self._shift += 1
+        self.highest = raw
+        return True

@@ -1,8 +1,8 @@
 """One UDP socket of the relay: drained in a loop on readiness, sent to in trains.
 
-The wildcard socket is dual-stack with packet info, so that a reply leaves from the address that was asked. Arrival times
-are the kernel's, because under load a packet waits in the socket and the time of reading would look like congestion
-to the publisher. A train of equal datagrams for one peer is one `sendmsg` with the segment size as ancillary data
+The wildcard socket is dual-stack with packet info, so that a reply leaves from the address that was asked. Arrival
+times are the kernel's: under load a packet waits in the socket, and the time of reading would look like congestion to
+the publisher. A train of equal datagrams for one peer is one `sendmsg` with the segment size as ancillary data
 (UDP_SEGMENT); where the kernel or a device refuses that, datagrams leave one by one.
 """
 
@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from media.relay.addresses import SocketAddress, packed, unpacked
+from media.relay.addresses import SocketAddress, packed, to_message, unpacked
 from media.relay.messages import ListenerKind
 from media.relay.srtp import PacketBuffer
 
@@ -51,11 +51,13 @@ class UdpSocket:
         self.listener = listener
         self.kind = kind
         self._counters = counters
-        self.socket, self._fixed_local = _bind(host, port)
+        self.socket, self._fixed_local = _bind(host, port, kind is not ListenerKind.UDP_PLAIN)
+        self._pinned = not self._fixed_local and kind is not ListenerKind.UDP_PLAIN
         self.family: int = self.socket.family
         self.port: int = self.socket.getsockname()[1]
         self.received = PacketBuffer(MAX_DATAGRAM)
         self.segmentation = True
+        self.congested = False  # a full socket drops and counts; only TCP holds back
         self._segments: dict[int, Ancillary] = {}
 
     def fileno(self) -> int:
@@ -103,12 +105,23 @@ class UdpSocket:
         """The text form of a `local` that `drain` gave."""
         return unpacked(local) if local else self._fixed_local
 
+    def local_towards(self, remote: SocketAddress) -> str:
+        """The local address from which the kernel would send to `remote`."""
+        if self._fixed_local:
+            return self._fixed_local
+        with socket.socket(self.family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(remote)
+            except OSError:
+                return "::" if self.family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - unreachable for now
+            return to_message(probe.getsockname()).host
+
     def reply_info(self, local_host: str) -> tuple[bytes, list[Ancillary]]:
         """(what `drain` gives as `local`, ancillary data to send from it) for a local address.
 
         Raises ValueError when it is no address.
         """
-        if self._fixed_local:
+        if not self._pinned:
             return b"", []
         local = packed(local_host, self.family)
         if self.family == socket.AF_INET6:
@@ -155,16 +168,16 @@ class UdpSocket:
             self.send(data[start : start + segment], remote, info)
 
 
-def _bind(host: str, port: int) -> tuple[socket.socket, str]:
-    """A non-blocking socket and its one local address ("" when it has several)."""
+def _bind(host: str, port: int, informed: bool) -> tuple[socket.socket, str]:
+    """A non-blocking socket and its one local address ("" when it has several). `informed`: with packet info."""
     if host in {"", "::"} and socket.has_ipv6:
         try:
-            return _wildcard(socket.AF_INET6, "::", port), ""
+            return _wildcard(socket.AF_INET6, "::", port, informed), ""
         except OSError as error:
             if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
                 raise
     if host in {"", "0.0.0.0"}:  # noqa: S104 - every address is what was asked for
-        return _wildcard(socket.AF_INET, "0.0.0.0", port), ""  # noqa: S104
+        return _wildcard(socket.AF_INET, "0.0.0.0", port, informed), ""  # noqa: S104
     bound = _configured(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         bound.bind((host, port))
@@ -174,13 +187,13 @@ def _bind(host: str, port: int) -> tuple[socket.socket, str]:
     return bound, host
 
 
-def _wildcard(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+def _wildcard(family: socket.AddressFamily, host: str, port: int, informed: bool) -> socket.socket:
     bound = _configured(family)
     try:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        else:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, informed)
+        elif informed:
             bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         bound.bind((host, port))
     except BaseException:

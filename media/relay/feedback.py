@@ -1,0 +1,424 @@
+"""RTCP both ways: what peers report and ask, and what we report to and ask of them.
+
+Reports are compound (RFC 3550 6.1) about once a second; feedback in between is reduced-size where the peer agreed (RFC
+5506). What a peer can make us do is bounded: datagrams read per second, repairs per second and per packet, one
+key-frame request a second and layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from media.relay.association import Stream
+from media.relay.messages import FeedbackReceived, TransportKind
+from media.relay.rewrite import extended_out
+from media.relay.sink import Sink
+from media.relay.source import KEY_FRAME_INTERVAL, SourceLayer
+from media.relay.srtp import MAX_TRAILER, OK, PacketBuffer, protect_rtcp
+from media.relay.state import RelayState
+from media.relay.transport import MAX_SAMPLES, Transport
+from media.rtp import ntp
+from media.rtp.errors import PacketError
+from media.rtp.reception import round_trip_time
+from media.rtp.rtcp import CNAME as CNAME_ITEM
+from media.rtp.rtcp import (
+    Bye,
+    DlrrItem,
+    ExtendedReport,
+    Fir,
+    Nack,
+    Pli,
+    ReceiverReport,
+    Remb,
+    ReportBlock,
+    RtcpPacket,
+    SdesChunk,
+    SenderReport,
+    SourceDescription,
+    pack,
+    parse_compound,
+)
+from media.rtp.twcc import TransportFeedback, pack_packet
+
+REPORT_INTERVAL: Final = 1.0  # s, spread by a tenth either way
+EVENT_INTERVAL: Final = 0.05  # s between two FeedbackReceived of one transport
+MAX_CONTROL_RATE: Final = 200  # RTCP datagrams read per second and transport
+MAX_REPAIR_RATE: Final = 1_000  # packets sent again per second and transport
+SETTLE: Final = 1.0  # s after a stream's first packet until it is reported although layers are missing
+MAX_REPORTS: Final = 31  # blocks in one packet
+SINKS_PER_REPORT: Final = 12  # sender reports in one datagram
+FIR_AFTER: Final = 2  # unanswered PLIs before FIR goes with them
+_CLOCK_SETTLED: Final = 1.0  # s a publisher's clock may seem to move before it is taken anew
+_WRAP: Final = (1 << 24) * 0.064  # s after which the reference time of transport feedback wraps
+
+
+class Feedback:
+    """The RTCP of every transport of one engine."""
+
+    def __init__(self, state: RelayState) -> None:
+        self._state = state
+        self._buffer = PacketBuffer(2048)
+        self._handlers: dict[type, Callable[[Transport, Any, float], None]] = {
+            SenderReport: self._sender_report,
+            ReceiverReport: self._receiver_report,
+            Nack: self._nack,
+            Pli: self._pli,
+            Fir: self._fir,
+            Remb: self._remb,
+            Bye: self._bye,
+            ExtendedReport: self._extended_report,
+            TransportFeedback: self._transport_feedback,
+        }
+
+    # ------------------------------------------------------------------ arriving
+
+    def received(self, transport: Transport, data: bytes, now: float) -> None:
+        """One clear RTCP datagram of a transport."""
+        if now - transport.control_since >= 1.0:
+            transport.control_since = now
+            transport.control_count = transport.repair_count = 0
+        transport.control_count += 1
+        if transport.control_count > MAX_CONTROL_RATE:
+            self._state.counters["rtcp_limited"] += 1
+            return
+        try:
+            packets = parse_compound(data)
+        except PacketError:
+            self._state.counters["rtcp_malformed"] += 1
+            return
+        for packet in packets:
+            handler = self._handlers.get(type(packet))
+            if handler is not None:
+                handler(transport, packet, now)
+
+    def _sender_report(self, transport: Transport, report: SenderReport, now: float) -> None:
+        stream = transport.streams.streams.get(report.ssrc)
+        if stream is not None:
+            stream.reception.sender_report(report.ntp_time, now)
+            if not stream.repair:
+                self._clock(transport, stream.layer, report, now)
+        self._blocks(transport, report.reports, now)
+
+    def _clock(self, transport: Transport, layer: SourceLayer, report: SenderReport, now: float) -> None:
+        """Place the publisher's clock on ours: the fastest report of all its streams was delayed least."""
+        sent = ntp.to_unix(report.ntp_time)
+        shift = self._state.wallclock(now) - sent
+        known = transport.clock_shift
+        if known is None or shift < known or shift - known > _CLOCK_SETTLED:
+            transport.clock_shift = known = shift
+        layer.report = (sent + known, report.rtp_timestamp)
+
+    def _receiver_report(self, transport: Transport, report: ReceiverReport, now: float) -> None:
+        self._blocks(transport, report.reports, now)
+
+    def _blocks(self, transport: Transport, blocks: tuple[ReportBlock, ...], now: float) -> None:
+        worst = -1.0
+        for block in blocks:
+            found = transport.outgoing.get(block.ssrc)
+            if found is None or found[1]:
+                continue
+            sink = found[0]
+            sink.fraction_lost = block.fraction_lost / 256
+            worst = max(worst, sink.fraction_lost)
+            measured = round_trip_time(block, ntp.from_unix(self._state.wallclock(now)))
+            if measured is not None:
+                transport.rtt = measured
+        if worst >= 0:
+            transport.told_loss = worst
+            transport.told_rtt = transport.rtt
+            self._tell(transport, now)
+
+    def _nack(self, transport: Transport, nack: Nack, now: float) -> None:
+        found = transport.outgoing.get(nack.media_ssrc)
+        if found is None or found[1]:
+            return
+        sink = found[0]
+        sink.nacks += 1
+        missed = False
+        for sequence in nack.lost:
+            if transport.repair_count >= MAX_REPAIR_RATE:
+                self._state.counters["repair_limited"] += 1
+                break
+            transport.repair_count += 1
+            missed = not sink.repair(sequence, now) or missed
+        if missed and sink.video:
+            self._key_frame_wanted(sink)
+
+    def _pli(self, transport: Transport, pli: Pli, now: float) -> None:
+        found = transport.outgoing.get(pli.media_ssrc)
+        if found is not None:
+            self._key_frame_wanted(found[0])
+
+    def _fir(self, transport: Transport, fir: Fir, now: float) -> None:
+        for ssrc, _ in fir.requests:
+            found = transport.outgoing.get(ssrc)
+            if found is not None:
+                self._key_frame_wanted(found[0])
+
+    def _key_frame_wanted(self, sink: Sink) -> None:
+        sink.key_frame_requests += 1
+        layer = sink.layer or sink.awaiting
+        if layer is not None:
+            layer.ask_key_frame()
+
+    def _remb(self, transport: Transport, remb: Remb, now: float) -> None:
+        transport.told_remb = remb.bitrate_bps
+        self._tell(transport, now)
+
+    def _bye(self, transport: Transport, bye: Bye, now: float) -> None:
+        for ssrc in bye.ssrcs:
+            stream = transport.streams.streams.get(ssrc)
+            if stream is not None and not stream.repair and stream.layer.ssrc == ssrc:
+                stream.layer.ended()
+
+    def _extended_report(self, transport: Transport, report: ExtendedReport, now: float) -> None:
+        if report.reference_time is not None:
+            transport.reference = (report.ssrc, ntp.middle32(report.reference_time), now)
+
+    def _transport_feedback(self, transport: Transport, feedback: TransportFeedback, now: float) -> None:
+        """Fold arrivals into one sample per train (and one for what of it was lost)."""
+        trains = transport.trains
+        base = extended_out(feedback.base_sequence, transport.sequence)
+        end = base + feedback.status_count
+        wrap = base - feedback.base_sequence
+        arrivals = {
+            wrap + sequence + (0x10000 if sequence < feedback.base_sequence else 0): time
+            for sequence, time in feedback.arrivals
+        }
+        while trains and trains[0][0] < end:
+            first, count, sent, segment, last = trains.popleft()
+            covered = range(max(first, base), min(first + count, end))
+            if first + count > end:
+                trains.appendleft((end, first + count - end, sent, segment, last))
+                last = segment
+            received = lost = 0
+            arrived = -1
+            for number in covered:
+                size = last if number == first + count - 1 else segment
+                time = arrivals.get(number)
+                if time is None:
+                    lost += size
+                else:
+                    received += size
+                    arrived = max(arrived, time)
+            if received:
+                transport.samples.append((sent, self._unwrapped(transport, arrived * 1e-6), received))
+            if lost:
+                transport.samples.append((sent, -1.0, lost))
+        if len(transport.samples) > MAX_SAMPLES:
+            self._state.counters["samples_dropped"] += len(transport.samples) - MAX_SAMPLES
+            del transport.samples[:-MAX_SAMPLES]
+        self._tell(transport, now)
+
+    def _unwrapped(self, transport: Transport, arrived: float) -> float:
+        """The peer's clock without the wrap of its 24 bits, never negative."""
+        arrived += transport.peer_epoch
+        if arrived < transport.peer_clock - _WRAP / 2 or arrived < 0:
+            transport.peer_epoch += _WRAP
+            arrived += _WRAP
+        transport.peer_clock = max(transport.peer_clock, arrived)
+        return arrived
+
+    def _tell(self, transport: Transport, now: float) -> None:
+        """Hand up what has been collected, now or when the interval has passed."""
+        if now - transport.told_at < EVENT_INTERVAL:
+            self._state.telling.add(transport)
+            return
+        transport.told_at = now
+        self._state.telling.discard(transport)
+        self._state.events.put(
+            FeedbackReceived(
+                transport=transport.number,
+                samples=tuple(transport.samples),
+                fraction_lost=transport.told_loss,
+                rtt=transport.told_rtt,
+                remb=transport.told_remb,
+            )
+        )
+        transport.samples = []
+        transport.told_loss = transport.told_rtt = -1.0
+        transport.told_remb = 0
+
+    # ------------------------------------------------------------------ leaving
+
+    def urgent(self, now: float) -> bool:
+        """What cannot wait: losses, key frames, arrivals, collected events. False when nothing is left to do."""
+        state = self._state
+        for layer in list(state.repairing):
+            self._repair(layer, now)
+        for layer in list(state.asking):
+            self._ask(layer, now)
+        for transport in list(state.reporting):
+            self._report_arrivals(transport, now)
+        for transport in list(state.telling):
+            self._tell(transport, now)
+        return bool(state.repairing or state.asking or state.reporting or state.telling)
+
+    def _repair(self, layer: SourceLayer, now: float) -> None:
+        transport = self._state.transports.get(layer.source.transport)
+        deadline = layer.losses.next_deadline
+        if transport is None or deadline is None:
+            self._state.repairing.discard(layer)
+            return
+        repair = layer.losses.poll(now, max(transport.rtt, 0.0))
+        if repair.lost and transport.kind is not TransportKind.PLAIN:
+            self._send(
+                transport, Nack(sender_ssrc=transport.feedback_ssrc, media_ssrc=layer.ssrc, lost=repair.lost)
+            )
+        if repair.give_up:
+            layer.ask_key_frame()
+
+    def _ask(self, layer: SourceLayer, now: float) -> None:
+        """A key frame is due: ask when the last request is a second old."""
+        state = self._state
+        if not layer.ask_due and not layer.awaited:
+            state.asking.discard(layer)
+            return
+        transport = state.transports.get(layer.source.transport)
+        if transport is None:
+            state.asking.discard(layer)
+            return
+        if not layer.ssrc or now - layer.asked_at < KEY_FRAME_INTERVAL or not transport.connected:
+            return
+        layer.asked_at = now
+        layer.ask_due = False
+        layer.key_frame_requests += 1
+        requests: list[RtcpPacket] = [Pli(sender_ssrc=transport.feedback_ssrc, media_ssrc=layer.ssrc)]
+        if layer.asked_unanswered >= FIR_AFTER:
+            number = layer.asked_unanswered & 0xFF
+            requests.append(Fir(sender_ssrc=transport.feedback_ssrc, requests=((layer.ssrc, number),)))
+        layer.asked_unanswered += 1
+        self._send(transport, *requests)
+
+    def _report_arrivals(self, transport: Transport, now: float) -> None:
+        arrivals = transport.arrivals
+        if arrivals is None or arrivals.next_deadline is None:
+            self._state.reporting.discard(transport)
+            return
+        while (body := arrivals.feedback(now)) is not None:
+            self._send_bytes(transport, pack_packet(transport.feedback_ssrc, transport.media_ssrc, body))
+
+    def regular(self, now: float) -> None:
+        """A few times a second: reports that are due, rates, stalls."""
+        for transport in self._state.transports.values():
+            transport.receive_rate.update(transport.bytes_received, now)
+            transport.send_rate.update(transport.bytes_sent, now)
+            for sink in transport.sinks.values():
+                sink.rate.update(sink.octets, now)
+            if now >= transport.report_at and transport.connected:
+                spread = 0.9 + 0.2 * ((transport.number * 0.618 + now) % 1.0)
+                transport.report_at = now + REPORT_INTERVAL * spread
+                self._report(transport, now)
+        for source in self._state.sources.values():
+            for layer in source.layers:
+                layer.tick(now)
+
+    def _report(self, transport: Transport, now: float) -> None:
+        """SR or RR, SDES, and what rides along (RFC 3550 6.1)."""
+        blocks = self._report_blocks(transport, now)[:MAX_REPORTS]
+        senders = [sink for sink in transport.sinks.values() if sink.packets and sink.last is not None]
+        if not senders and not blocks:
+            return
+        extra = self._extra(transport, blocks, now)
+        if not senders:
+            self._send_bytes(transport, pack(*self._compound_start(transport, tuple(blocks)), *extra))
+            return
+        for start in range(0, len(senders), SINKS_PER_REPORT):
+            group = senders[start : start + SINKS_PER_REPORT]
+            reports = [
+                self._sender_info(sink, tuple(blocks) if not index else (), now)
+                for index, sink in enumerate(group)
+            ]
+            name = transport.cname.encode()
+            chunks = tuple([SdesChunk(ssrc=sink.ssrc, items=((CNAME_ITEM, name),)) for sink in group])
+            self._send_bytes(transport, pack(*reports, SourceDescription(chunks=chunks), *extra))
+            blocks, extra = [], []
+
+    def _report_blocks(self, transport: Transport, now: float) -> list[ReportBlock]:
+        streams = transport.streams.streams
+        blocks = []
+        for stream in streams.values():
+            if now - stream.started >= SETTLE or _all_seen(stream, streams):
+                block = stream.reception.report_block(stream.ssrc, now)
+                if block is not None:
+                    blocks.append(block)
+        return blocks
+
+    def _extra(self, transport: Transport, blocks: list[ReportBlock], now: float) -> list[RtcpPacket]:
+        extra: list[RtcpPacket] = []
+        if transport.reference is not None:
+            ssrc, middle, at = transport.reference
+            item = DlrrItem(ssrc=ssrc, last_rr=middle, delay=round((now - at) * 65_536) & 0xFFFFFFFF)
+            extra.append(ExtendedReport(ssrc=transport.feedback_ssrc, dlrr=(item,)))
+            transport.reference = None
+        if transport.remb and blocks:
+            fraction = max(block.fraction_lost for block in blocks) / 256
+            rate = transport.allowed.update(transport.receive_rate.bits, fraction)
+            ssrcs = tuple(block.ssrc for block in blocks)
+            extra.append(Remb(sender_ssrc=transport.feedback_ssrc, bitrate_bps=rate, ssrcs=ssrcs))
+        return extra
+
+    def _sender_info(self, sink: Sink, blocks: tuple[ReportBlock, ...], now: float) -> SenderReport:
+        wallclock = self._state.wallclock(now)
+        return SenderReport(
+            ssrc=sink.ssrc,
+            ntp_time=ntp.from_unix(wallclock),
+            rtp_timestamp=sink.timestamp_at(wallclock, now),
+            packet_count=sink.packets & 0xFFFFFFFF,
+            octet_count=sink.octets & 0xFFFFFFFF,
+            reports=blocks,
+        )
+
+    def goodbye(self, transport: Transport, ssrcs: list[int]) -> None:
+        """BYE for sinks that go, when their peer can be told."""
+        if transport.connected and ssrcs:
+            for start in range(0, len(ssrcs), MAX_REPORTS):
+                packets = [
+                    *self._compound_start(transport, ()),
+                    Bye(ssrcs=tuple(ssrcs[start : start + MAX_REPORTS])),
+                ]
+                self._send_bytes(transport, pack(*packets))
+
+    def _compound_start(self, transport: Transport, blocks: tuple[ReportBlock, ...]) -> list[RtcpPacket]:
+        return [
+            ReceiverReport(ssrc=transport.feedback_ssrc, reports=blocks),
+            SourceDescription.of_cname(transport.feedback_ssrc, transport.cname),
+        ]
+
+    def _send(self, transport: Transport, *packets: RtcpPacket) -> None:
+        self._send_bytes(transport, pack(*packets))
+
+    def _send_bytes(self, transport: Transport, data: bytes) -> None:
+        """Protect and send; feedback gets a report in front of it where the peer has seen none or wants it always."""
+        way = transport.selected
+        if way is None:
+            return
+        if data[1] > 203 and not (transport.reduced_size and transport.compound_sent):
+            data = pack(*self._compound_start(transport, ())) + data
+        if data[1] <= 203:
+            transport.compound_sent = True
+        size = len(data)
+        buffer = self._buffer
+        if size + MAX_TRAILER > len(buffer.data):
+            self._state.counters["rtcp_too_long"] += 1
+            return
+        buffer.data[:size] = data
+        if transport.protected:
+            if transport.sender is None:
+                return
+            buffer.length[0] = size
+            if protect_rtcp(transport.sender.handle, buffer.base, buffer.length) != OK:
+                self._state.counters["protect_failed"] += 1
+                return
+            size = buffer.length[0]
+        way.port.send(buffer.view[:size], way.remote, way.info)
+
+
+def _all_seen(stream: Stream, streams: dict[int, Stream]) -> bool:
+    """Whether every layer of this stream's source is known by SSRC (and reports can no longer lose us names)."""
+    source = stream.layer.source
+    seen = {
+        other.layer.index for other in streams.values() if other.layer.source is source and not other.repair
+    }
+    return len(seen) == len(source.layers)

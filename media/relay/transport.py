@@ -1,0 +1,173 @@
+"""One peer: its paths, keys, streams and what was sent to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from media.relay.addresses import SocketAddress
+from media.relay.association import StreamTable
+from media.relay.extensions import EXTENSION_ROLES
+from media.relay.messages import AddTransport, Path, TransportKind
+from media.relay.srtp import SrtpContext
+from media.relay.udp import Ancillary
+from media.rtp.twcc import TwccReceiver
+
+if TYPE_CHECKING:
+    from media.relay.sink import Sink
+    from media.relay.source import Source
+
+MAX_PATHS: Final = 8
+MAX_TRAINS: Final = 600  # remembered for feedback
+MAX_SAMPLES: Final = 500  # collected between two events
+WINDOW: Final = 1.0  # s over which rates are measured
+
+
+class Port(Protocol):
+    """What a path sends through: a UDP socket or one TCP connection."""
+
+    congested: bool  # whoever sends drops whole frames for now
+
+    def send(self, data: memoryview | bytes, remote: SocketAddress, info: list[Ancillary]) -> bool: ...
+
+    def send_train(
+        self, data: memoryview, segment: int, remote: SocketAddress, info: list[Ancillary]
+    ) -> None: ...
+
+
+class Way:
+    """A path as the sockets need it, and whose it is."""
+
+    __slots__ = ("info", "key", "path", "port", "remote", "transport")
+
+    transport: Transport
+
+    def __init__(
+        self,
+        path: Path,
+        port: Port,
+        remote: SocketAddress,
+        info: list[Ancillary],
+        key: tuple[object, ...],
+    ) -> None:
+        self.path = path
+        self.port = port
+        self.remote = remote
+        self.info = info
+        self.key = key  # under which a datagram finds it
+
+
+class Rate:
+    """Bit/s over the last window, from a running byte count."""
+
+    __slots__ = ("_bytes", "_since", "bits")
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._since = -1.0
+        self.bits = 0
+
+    def update(self, total: int, now: float) -> None:
+        """Tell the total so far; call it at least once a window."""
+        if self._since < 0:
+            self._since, self._bytes = now, total
+        elif now - self._since >= WINDOW:
+            self.bits = round(8 * (total - self._bytes) / (now - self._since))
+            self._since, self._bytes = now, total
+
+
+class AllowedRate:
+    """What a publisher without transport-wide feedback may send: the classic loss rule over what it sends now.
+
+    Below 2 % loss it may grow by 8 % over what arrives, above 10 % it must shrink by half the loss.
+    """
+
+    _MIN: Final = 100_000  # bit/s
+
+    __slots__ = ("_ceiling", "_rate")
+
+    def __init__(self, ceiling: int) -> None:
+        self._ceiling = ceiling
+        self._rate = min(300_000, ceiling)
+
+    def update(self, received: int, fraction_lost: float) -> int:
+        """Tell rate and loss of the last second; the new allowance in bit/s."""
+        if fraction_lost > 0.1:
+            self._rate = round(max(received, self._MIN) * (1 - 0.5 * fraction_lost))
+        elif fraction_lost < 0.02:
+            self._rate = max(self._rate, round(1.5 * received))
+            self._rate += round(0.08 * self._rate)
+        self._rate = min(max(self._rate, self._MIN), self._ceiling)
+        return self._rate
+
+
+class Transport:
+    """State of one transport. The engine fills and reads it; nothing here does IO."""
+
+    def __init__(self, command: AddTransport) -> None:
+        self.number = command.transport
+        self.kind = command.kind
+        self.extensions = command.extensions
+        self.wanted = frozenset(
+            ident for role in EXTENSION_ROLES if (ident := getattr(command.extensions, role))
+        )
+        self.cname = command.cname
+        self.feedback_ssrc = command.feedback_ssrc
+        self.budget = command.budget
+        self.reduced_size = command.reduced_size_rtcp
+        self.transport_cc = command.transport_cc
+        self.remb = command.remb and not command.transport_cc
+        self.max_receive_rate = command.max_receive_rate
+        self.protected = command.kind is not TransportKind.PLAIN
+        self.ufrags: tuple[str, ...] = command.ufrags
+
+        self.ways: dict[Path, Way] = {}
+        self.selected: Way | None = None
+        self.sender: SrtpContext | None = None
+        self.receiver: SrtpContext | None = None
+        self.streams = StreamTable()
+        self.locked_ssrc: int | None = None  # PLAIN: the first packet's
+        self.sources: dict[int, Source] = {}
+        self.sinks: dict[int, Sink] = {}
+        self.used_ssrcs: set[int] = set()  # of sinks that are gone: one (SSRC, index) is protected once
+        self.outgoing: dict[int, tuple[Sink, bool]] = {}  # SSRC -> (sink, whether it is the RTX SSRC)
+
+        self.sequence = 0  # next transport-wide sequence, extended
+        self.trains: deque[tuple[int, int, float, int, int]] = deque(maxlen=MAX_TRAINS)
+        self.samples: list[tuple[float, float, int]] = []
+        self.arrivals = TwccReceiver() if command.transport_cc else None
+        self.media_ssrc = 0  # any SSRC of the peer, for feedback about the whole transport
+
+        self.packets_received = 0
+        self.bytes_received = 0
+        self.packets_sent = 0
+        self.bytes_sent = 0
+        self.unauthenticated = 0
+        self.replayed = 0
+        self.dropped = 0
+        self.receive_rate = Rate()
+        self.send_rate = Rate()
+        self.rtt = -1.0
+
+        self.clock_shift: float | None = None  # s to add to the peer's NTP time to get ours
+        self.peer_clock = 0.0  # newest arrival time the peer reported
+        self.peer_epoch = 0.0  # s added to it because its 24 bits wrapped
+        self.reference: tuple[int, int, float] | None = None  # RRTR to answer: (SSRC, middle NTP, arrival)
+        self.report_at = 0.0
+        self.compound_sent = False
+        self.control_since = 0.0
+        self.control_count = 0
+        self.repair_count = 0
+        self.told_at = 0.0  # last FeedbackReceived
+        self.told_loss = -1.0
+        self.told_rtt = -1.0
+        self.told_remb = 0
+        self.allowed = AllowedRate(command.max_receive_rate)
+
+        self.rate = 0  # pacing, bit/s, 0 = unpaced
+        self.queued = 0  # bytes waiting to be paced out
+
+    @property
+    def connected(self) -> bool:
+        """Whether media can leave."""
+        return self.selected is not None and (self.sender is not None or not self.protected)
