@@ -224,10 +224,12 @@ class MediaProcess:
                     ours.close()
                     started(client)
                     await client.gone.wait()
-                async with asyncio.timeout(STOP_TIMEOUT):
-                    return await child.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_TIMEOUT):
+                        await child.wait()
             finally:
-                await _stop(child)
+                code = await _stop(child)
+            return code
 
 
 @contextlib.asynccontextmanager
@@ -246,12 +248,14 @@ async def spawn_media(settings: MediaSettings | None = None) -> AsyncIterator[Me
             await running
 
 
-async def _stop(child: asyncio.subprocess.Process) -> None:
+async def _stop(child: asyncio.subprocess.Process) -> int:
+    """End a child, orderly if it can; its exit code (minus the signal that ended it)."""
     for request in (signal.SIGTERM, signal.SIGKILL):
         if child.returncode is not None:
-            return
+            break
         with contextlib.suppress(ProcessLookupError):
             child.send_signal(request)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT):
-                await asyncio.shield(child.wait())
+                await child.wait()
+    return await child.wait()
