@@ -112,12 +112,23 @@ class Chosen:
 
 
 def publishable(section: Section) -> tuple[Chosen, ...]:
-    """Every payload type of the section that the relay can take, in the offer's order."""
+    """Every payload type of the section that the relay can take, in the offer's order of codecs.
+
+    Of H.264 those of mode 1, constrained baseline first; those of mode 0 only when there are no others.
+    """
     found = _supported(section)
-    if any(_mode(chosen.payload) == 1 for chosen in found if chosen.row.codec is Codec.H264):
-        found = [
-            chosen for chosen in found if chosen.row.codec is not Codec.H264 or _mode(chosen.payload) == 1
-        ]
+    h264 = sorted(
+        (chosen for chosen in found if chosen.row.codec is Codec.H264),
+        key=lambda chosen: (-_mode(chosen.payload), _rank(chosen.payload)),
+    )
+    best = [chosen for chosen in h264 if _mode(chosen.payload) == _mode(h264[0].payload)]
+    kept = {chosen.payload.number for chosen in best}
+    ranked = iter(best)  # takes the places that the offer gave to those that stay
+    found = [
+        chosen if chosen.row.codec is not Codec.H264 else next(ranked)
+        for chosen in found
+        if chosen.row.codec is not Codec.H264 or chosen.payload.number in kept
+    ]
     return tuple(found)
 
 
