@@ -36,7 +36,7 @@ check: ## format, lint, types and the fast tests, in about a minute
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy $(TYPED)
-	$(BIN)/bandit -q -c pyproject.toml -r $(PACKAGES)
+	$(BIN)/bandit -q -ll -c pyproject.toml -r $(PACKAGES)
 	$(if $(FRONTEND),.ci/setup npm run check)
 	$(BIN)/python -m pytest -q -m "not e2e and not long and not bench" $(ARGS)
 

@@ -20,7 +20,9 @@ class FengsuiError(Exception):
     code = "internal"
     status = 500
 
-    def __init__(self, detail: str = "", *, code: str = "", field: str = "", retry_after: float = 0.0) -> None:
+    def __init__(
+        self, detail: str = "", *, code: str = "", field: str = "", retry_after: float = 0.0
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field

@@ -9,5 +9,5 @@ UnitId = NewType("UnitId", str)
 DeviceId = NewType("DeviceId", str)
 StreamId = NewType("StreamId", str)
 LinkId = NewType("LinkId", str)  # a join link; the secret in its address is something else
-MediaSessionId = NewType("MediaSessionId", str)  # secret, 128 random bits as URL-safe text: one media connection
+MediaSessionId = NewType("MediaSessionId", str)  # one media connection; secret, 128 random bits, URL-safe
 ClientId = NewType("ClientId", str)  # one WebSocket client (tab), survives its reconnections

@@ -84,7 +84,7 @@ class StreamView(msgspec.Struct, frozen=True, kw_only=True):
     stream: StreamId
     session: MediaSessionId | None
     via: str  # "whip" | "phone" | "rtsp"
-    step: str  # signalled, ice, dtls, packets, key_frame; for a pull: connecting, packets, key_frame, retrying
+    step: str  # signalled, ice, dtls, packets, key_frame; of a pull: connecting, packets, key_frame, retrying
     since: float
     live: bool
     layers: tuple[LayerView, ...] = ()
