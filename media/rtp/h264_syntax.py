@@ -12,7 +12,8 @@ from enum import IntEnum
 from media.rtp.errors import BadField, BadPayload, Truncated
 from media.rtp.h264 import IDR, SLICE, SPS
 
-_CONSTRAINED_HIGH_ETC = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 134, 135, 138, 139))
+# Profiles whose SPS tells the chroma format and may carry scaling lists (7.3.2.1.1).
+_WITH_CHROMA_FORMAT = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 134, 135, 138, 139))
 _WITHOUT_B_FRAMES = frozenset((66,))  # Baseline has none (A.2.1)
 _EXTENDED_SAR = 255
 _MAX_SIDE = 16_384
@@ -74,7 +75,7 @@ def parse_sps(unit: bytes) -> SequenceParameters:
     bits.golomb("SPS id", 31)
     chroma_format = 1
     separate_planes = False
-    if profile in _CONSTRAINED_HIGH_ETC:
+    if profile in _WITH_CHROMA_FORMAT:
         chroma_format = bits.golomb("chroma format", 3)
         if chroma_format == 3:
             separate_planes = bits.flag()
