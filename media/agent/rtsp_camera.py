@@ -45,6 +45,10 @@ class SimulatedCamera:
     def url(self) -> str:
         return f"rtsp://127.0.0.1:{self.port}/live"
 
+    @property
+    def password(self) -> str:
+        return self._settings.password
+
     async def __aenter__(self) -> SimulatedCamera:
         s = self._settings
         arguments = {
