@@ -4,7 +4,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve dev build check format test test-long bench lock clean
 MAKEFLAGS += --no-print-directory
-# One line a recipe would not do: `trap` must outlive the line that sets it.
 .ONESHELL:
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -53,11 +52,8 @@ bench: ## measure the relay beside Janus and a bare loop (ARGS="--json" for one 
 	@.ci/setup bench
 	exec $(BIN)/fengsui bench relay $(ARGS)
 
-dev: ## the server, and beside it Vite, which shows changes of the front end at once
-	@.ci/setup dev
-	$(BIN)/fengsui serve $(ARGS) &
-	trap 'kill $$! 2>/dev/null || true' EXIT
-	.ci/setup npm run dev
+dev: ## the server with configs/dev.toml, built and started again after each saved change
+	@exec .ci/dev $(ARGS)
 
 build: ## build the console's front end into web_console/static
 	@.ci/setup build
