@@ -14,16 +14,20 @@ from media.relay.addresses import packed, to_socket
 from media.relay.extensions import EXTENSION_ROLES
 from media.relay.messages import (
     AddBudget,
+    AddInjection,
     AddListener,
     AddSink,
     AddSource,
+    AddTap,
     AddTransport,
     Command,
     ListenerKind,
     Path,
+    RemoveInjection,
     RemoveListener,
     RemoveSink,
     RemoveSource,
+    RemoveTap,
     RemoveTransport,
     RequestKeyFrame,
     SelectLayer,
@@ -38,6 +42,7 @@ from media.relay.messages import (
 from media.relay.source import Source
 from media.relay.srtp import KEY_LENGTHS, SrtpContext, SrtpError
 from media.relay.state import RelayState
+from media.relay.taps import Injection, Tap, TapSink
 from media.relay.tcp import TcpListener
 from media.relay.transport import Transport
 from media.relay.udp import UdpSocket
@@ -114,6 +119,14 @@ class Draft:
         if owner is not None and ("transport", transport) not in self._added:
             mine: Iterable[int] = owner.sources if noun == "source" else owner.sinks
             idents += [ident for ident in mine if (noun, ident) not in self._removed and ident in table]
+        return idents
+
+    def on_tap(self, tap: int) -> list[int]:
+        """Ids of the sinks that would be on a tap."""
+        idents = [key[1] for key, made in self._added.items() if key[0] == "sink" and made.tap == tap]
+        for ident, sink in self.state.sinks.items():
+            if isinstance(sink, TapSink) and sink.tap_number == tap and ("sink", ident) not in self._removed:
+                idents.append(ident)
         return idents
 
     def check(self, command: Command) -> Any:
@@ -326,6 +339,40 @@ def _set_routes(draft: Draft, command: SetRoutes) -> None:
             raise Refused(f"sink {ident} is of the other media kind")
 
 
+def _add_tap(draft: Draft, command: AddTap) -> Tap:
+    draft.add("tap", command.tap, command)
+    made: Tap = _record_socket(draft, Tap, command.path)
+    return made
+
+
+def _record_socket(draft: Draft, kind: Callable[..., Any], path: str, *rest: object) -> Any:
+    try:
+        made = kind(path, draft.state.counters, *rest)
+    except (OSError, ValueError) as error:
+        raise Refused(f"cannot listen on {path}: {error}") from error
+    draft.undo.append(made.close)
+    return made
+
+
+def _remove_tap(draft: Draft, command: RemoveTap) -> None:
+    draft.remove("tap", command.tap)
+    for ident in draft.on_tap(command.tap):
+        draft.remove("sink", ident)
+
+
+def _add_injection(draft: Draft, command: AddInjection) -> Injection:
+    draft.add("injection", command.injection, command)
+    for ident in command.sources:
+        if draft.get("source", ident).transport:
+            raise Refused(f"source {ident} is fed by a transport")
+    made: Injection = _record_socket(draft, Injection, command.path, command.sources)
+    return made
+
+
+def _remove_injection(draft: Draft, command: RemoveInjection) -> None:
+    draft.remove("injection", command.injection)
+
+
 def _select_layer(draft: Draft, command: SelectLayer) -> None:
     draft.get("sink", command.sink)
     if not -1 <= command.layer < MAX_LAYERS:
@@ -362,4 +409,8 @@ _CHECKS: Final[dict[type, Callable[[Draft, Any], Any]]] = {
     SelectLayer: _select_layer,
     SetRate: _set_rate,
     RequestKeyFrame: _request_key_frame,
+    AddTap: _add_tap,
+    RemoveTap: _remove_tap,
+    AddInjection: _add_injection,
+    RemoveInjection: _remove_injection,
 }

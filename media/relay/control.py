@@ -7,18 +7,23 @@ from typing import Any
 
 from media.relay.addresses import to_message, to_socket
 from media.relay.commands import Draft, Listening, Refused
+from media.relay.feed import Feed
 from media.relay.messages import (
     Ack,
     AddBudget,
+    AddInjection,
     AddListener,
     Address,
     AddSink,
     AddSource,
+    AddTap,
     AddTransport,
     Path,
+    RemoveInjection,
     RemoveListener,
     RemoveSink,
     RemoveSource,
+    RemoveTap,
     RemoveTransport,
     RequestKeyFrame,
     SelectLayer,
@@ -31,10 +36,12 @@ from media.relay.messages import (
     TransportKind,
     ValidatePath,
 )
+from media.relay.pacing import LinkBudget
 from media.relay.sink import Sink
 from media.relay.source import Source
 from media.relay.srtp import SrtpContext
 from media.relay.state import RelayState
+from media.relay.taps import Injection, Tap, TapSink
 from media.relay.tcp import TcpListener
 from media.relay.transport import MAX_PATHS, Transport, Way
 from media.relay.udp import UdpSocket
@@ -43,15 +50,15 @@ from media.relay.udp import UdpSocket
 class Control:
     """Applies transactions to the state.
 
-    `opened` is told of each new listener, `closing` of each that goes, `goodbye` of transports and sinks that go while
+    `opened` is told of each new socket, `closing` of each that goes, `goodbye` of transports and sinks that go while
     their peer can still be told.
     """
 
     def __init__(
         self,
         state: RelayState,
-        opened: Callable[[Listening], None],
-        closing: Callable[[Listening], None],
+        opened: Callable[[Listening | Tap | Injection], None],
+        closing: Callable[[Listening | Tap | Injection], None],
         goodbye: Callable[[Transport, list[int]], None],
     ) -> None:
         self._state = state
@@ -76,6 +83,10 @@ class Control:
             SelectLayer: self._select_layer,
             SetRate: self._set_rate,
             RequestKeyFrame: self._request_key_frame,
+            AddTap: self._add_tap,
+            RemoveTap: self._remove_tap,
+            AddInjection: self._add_injection,
+            RemoveInjection: self._remove_injection,
         }
 
     def apply(self, transaction: Transaction) -> Ack:
@@ -115,7 +126,7 @@ class Control:
         if transport.selected is way:
             transport.selected = None
             for sink in transport.sinks.values():
-                sink.connected()
+                sink.reconsider()
 
     def _way(self, path: Path) -> Way | None:
         """A way of nobody over a path; None when its listener or connection is gone."""
@@ -159,7 +170,7 @@ class Control:
 
     def _connected(self, transport: Transport) -> None:
         for sink in transport.sinks.values():
-            sink.connected()
+            sink.reconsider()
 
     def _send_datagram(self, command: SendDatagram, _: None) -> None:
         way = self._way(command.path)
@@ -171,12 +182,18 @@ class Control:
     # ------------------------------------------------------------------ transports
 
     def _add_budget(self, command: AddBudget, _: None) -> None:
-        self._state.budgets[command.budget] = command.rate
+        now = self._state.now()
+        budget = self._state.budgets.get(command.budget)
+        if budget is None:
+            self._state.budgets[command.budget] = LinkBudget(command.rate, now)
+        else:
+            budget.set_rate(command.rate, now)
 
     def _add_transport(self, command: AddTransport, _: None) -> None:
         transport = Transport(command)
         self._state.transports[transport.number] = transport
         self._claim(transport, command.ufrags)
+        transport.set_rate(self._state, 0)
         listener = self._state.listeners.get(command.listener)
         if (
             command.kind is not TransportKind.WEBRTC
@@ -222,11 +239,12 @@ class Control:
         for ssrc in transport.streams.streams:
             if state.owners.get(ssrc) is transport:
                 del state.owners[ssrc]
-        state.reporting.discard(transport)
+        for working in (state.reporting, state.telling, state.pacing):
+            working.discard(transport)
         del state.transports[transport.number]
 
     def _set_rate(self, command: SetRate, _: None) -> None:
-        self._state.transports[command.transport].rate = command.rate
+        self._state.transports[command.transport].set_rate(self._state, command.rate)
 
     # ------------------------------------------------------------------ sources
 
@@ -235,7 +253,7 @@ class Control:
         if known is not None:
             known.update(command)
             for sink in known.route:
-                sink.source_changed()
+                sink.reconsider()
             return
         source = Source(self._state, command)
         self._state.sources[source.number] = source
@@ -261,7 +279,7 @@ class Control:
         source = self._state.sources[command.source]
         source.revision = command.revision
         before = source.route
-        listed = [self._state.sinks[number] for number in command.sinks]
+        listed: list[Feed] = [self._state.sinks[number] for number in command.sinks]
         staying = set(command.sinks)
         for sink in before:
             if sink.number not in staying:
@@ -284,6 +302,9 @@ class Control:
 
     def _add_sink(self, command: AddSink, _: None) -> None:
         state = self._state
+        if command.tap:
+            state.sinks[command.sink] = TapSink(state, command, state.taps[command.tap])
+            return
         transport = state.transports[command.transport]
         sink = Sink(state, command, transport)
         state.sinks[sink.number] = sink
@@ -294,20 +315,45 @@ class Control:
 
     def _remove_sink(self, command: RemoveSink, _: None) -> None:
         sink = self._state.sinks[command.sink]
-        self._goodbye(sink.transport, [sink.ssrc])
+        if isinstance(sink, Sink):
+            self._goodbye(sink.transport, [sink.ssrc])
         self._drop_sink(sink)
 
-    def _drop_sink(self, sink: Sink) -> None:
+    def _drop_sink(self, sink: Sink | TapSink) -> None:
         source = sink.source
         if source is not None:
             source.route = [other for other in source.route if other is not sink]
             sink.detach()
+        del self._state.sinks[sink.number]
+        if isinstance(sink, TapSink):
+            return
         transport = sink.transport
         for ssrc in (sink.ssrc, sink.rtx_ssrc):
             if transport.outgoing.pop(ssrc, None) is not None:
                 transport.used_ssrcs.add(ssrc)
         transport.sinks.pop(sink.number, None)
-        del self._state.sinks[sink.number]
+        if transport.pacer is not None:
+            transport.pacer.drop_flow_state(sink.number)
 
     def _select_layer(self, command: SelectLayer, _: None) -> None:
         self._state.sinks[command.sink].select(command.layer, command.now)
+
+    # ------------------------------------------------------------------ taps
+
+    def _add_tap(self, command: AddTap, made: Tap) -> None:
+        self._state.taps[command.tap] = made
+        self._opened(made)
+
+    def _remove_tap(self, command: RemoveTap, _: None) -> None:
+        tap = self._state.taps.pop(command.tap)
+        for sink in list(self._state.sinks.values()):
+            if isinstance(sink, TapSink) and sink.tap is tap:
+                self._drop_sink(sink)
+        self._closing(tap)
+
+    def _add_injection(self, command: AddInjection, made: Injection) -> None:
+        self._state.injections[command.injection] = made
+        self._opened(made)
+
+    def _remove_injection(self, command: RemoveInjection, _: None) -> None:
+        self._closing(self._state.injections.pop(command.injection))

@@ -37,10 +37,14 @@ from media.relay.messages import (
 from media.relay.snapshot import snapshot
 from media.relay.srtp import OK, REPLAYED, PacketBuffer, unprotect_rtcp, unprotect_rtp
 from media.relay.state import RelayState
+from media.relay.taps import MESSAGES_PER_EVENT, Injection, Tap, TapSink, inject
 from media.relay.tcp import TcpConnection, TcpListener
 from media.relay.transport import Transport, Way
 from media.relay.udp import UdpSocket
 
+Opened = Listening | Tap | Injection
+
+PACE: Final = 0.005  # s between looks at packets that wait for their turn
 URGENT: Final = 0.02  # s between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
 BATCH: Final = 128  # datagrams read before others get their turn
@@ -59,6 +63,7 @@ class PythonEngine:
         self._feedback = Feedback(self._state)
         self._control = Control(self._state, self._opened, self._closing, self._feedback.goodbye)
         self._urgent: asyncio.TimerHandle | None = None
+        self._pacing: asyncio.TimerHandle | None = None
         self._regular: asyncio.TimerHandle | None = None
         self._started = False
         self._closed = False
@@ -68,8 +73,8 @@ class PythonEngine:
     def start(self) -> None:
         """Begin to read. Listeners may be added before or after."""
         self._started = True
-        for listener in self._state.listeners.values():
-            self._read(listener)
+        for opened in self._everything():
+            self._read(opened)
         self._regular = self._loop.call_later(REGULAR, self._tick)
 
     def apply(self, transaction: Transaction) -> Ack:
@@ -97,33 +102,73 @@ class PythonEngine:
         if self._closed:
             return
         self._closed = True
-        for timer in (self._urgent, self._regular):
+        for timer in (self._urgent, self._pacing, self._regular):
             if timer is not None:
                 timer.cancel()
-        for listener in self._state.listeners.values():
-            self._closing(listener)
+        for opened in self._everything():
+            self._closing(opened)
         self._state.listeners.clear()
         self._state.events.close()
 
+    def _everything(self) -> list[Opened]:
+        state = self._state
+        return [*state.listeners.values(), *state.taps.values(), *state.injections.values()]
+
     # ------------------------------------------------------------------ sockets
 
-    def _opened(self, listener: Listening) -> None:
+    def _opened(self, opened: Opened) -> None:
         if self._started:
-            self._read(listener)
+            self._read(opened)
 
-    def _read(self, listener: Listening) -> None:
-        if isinstance(listener, TcpListener):
-            self._loop.add_reader(listener.fileno(), self._acceptable, listener)
+    def _read(self, opened: Opened) -> None:
+        if isinstance(opened, TcpListener):
+            self._loop.add_reader(opened.fileno(), self._acceptable, opened)
+        elif isinstance(opened, UdpSocket):
+            self._loop.add_reader(opened.fileno(), self._udp_readable, opened)
         else:
-            self._loop.add_reader(listener.fileno(), self._udp_readable, listener)
+            self._loop.add_reader(opened.listening.fileno(), self._peer_waits, opened)
 
-    def _closing(self, listener: Listening) -> None:
-        if self._started:
-            self._loop.remove_reader(listener.fileno())
-        if isinstance(listener, TcpListener):
-            for connection in list(listener.connections.values()):
+    def _closing(self, opened: Opened) -> None:
+        if isinstance(opened, TcpListener):
+            for connection in list(opened.connections.values()):
                 self._disconnect(connection)
-        listener.close()
+        if isinstance(opened, Tap | Injection):
+            self._hang_up(opened)
+            self._loop.remove_reader(opened.listening.fileno())
+        else:
+            self._loop.remove_reader(opened.fileno())
+        opened.close()
+
+    def _peer_waits(self, records: Tap | Injection) -> None:
+        self._hang_up(records)
+        peer = records.accept()
+        if peer is not None:
+            self._loop.add_reader(peer.fileno(), self._records_readable, records)
+            self._tap_changed(records)
+
+    def _records_readable(self, records: Tap | Injection) -> None:
+        now = self._state.now()
+        for _ in range(MESSAGES_PER_EVENT):
+            data = records.receive()
+            if data is None:
+                self._hang_up(records)
+                self._tap_changed(records)
+                break
+            if not data:
+                break
+            if isinstance(records, Injection):
+                inject(self._state, records, data, now)
+        self._after()
+
+    def _hang_up(self, records: Tap | Injection) -> None:
+        if records.peer is not None:
+            self._loop.remove_reader(records.peer.fileno())
+            records.hang_up()
+
+    def _tap_changed(self, records: Tap | Injection) -> None:
+        for sink in self._state.sinks.values():
+            if isinstance(sink, TapSink) and sink.tap is records:
+                sink.reconsider()
 
     def _acceptable(self, listener: TcpListener) -> None:
         now = self._state.now()
@@ -172,8 +217,20 @@ class PythonEngine:
             state.dirty = []
             for layer in dirty:
                 layer.flush()
+        if self._pacing is None and (state.pacing or state.dripping):
+            self._pacing = self._loop.call_later(PACE, self._pace)
         if self._urgent is None and (state.repairing or state.asking or state.reporting or state.telling):
             self._soon()
+
+    def _pace(self) -> None:
+        self._pacing = None
+        state = self._state
+        now = state.now()
+        for transport in list(state.pacing):
+            transport.release(state)
+        for layer in list(state.dripping):
+            layer.trickle(now)
+        self._after()
 
     def _soon(self) -> None:
         self._urgent = None

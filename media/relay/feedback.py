@@ -17,6 +17,7 @@ from media.relay.sink import Sink
 from media.relay.source import KEY_FRAME_INTERVAL, SourceLayer
 from media.relay.srtp import MAX_TRAILER, OK, PacketBuffer, protect_rtcp
 from media.relay.state import RelayState
+from media.relay.taps import KEY_FRAME_REQUEST, Record
 from media.relay.transport import MAX_SAMPLES, Transport
 from media.rtp import ntp
 from media.rtp.errors import PacketError
@@ -278,6 +279,7 @@ class Feedback:
         transport = state.transports.get(layer.source.transport)
         if transport is None:
             state.asking.discard(layer)
+            self._ask_writer(layer, now)
             return
         if not layer.ssrc or now - layer.asked_at < KEY_FRAME_INTERVAL or not transport.connected:
             return
@@ -290,6 +292,18 @@ class Feedback:
             requests.append(Fir(sender_ssrc=transport.feedback_ssrc, requests=((layer.ssrc, number),)))
         layer.asked_unanswered += 1
         self._send(transport, *requests)
+
+    def _ask_writer(self, layer: SourceLayer, now: float) -> None:
+        """The same for a source that an injection feeds."""
+        if not layer.ask_due or now - layer.asked_at < KEY_FRAME_INTERVAL:
+            return
+        layer.asked_at = now
+        layer.ask_due = False
+        layer.key_frame_requests += 1
+        request = Record(kind=KEY_FRAME_REQUEST, source=layer.source.number, layer=layer.index).to_bytes()
+        for injection in self._state.injections.values():
+            if layer.source.number in injection.sources:
+                injection.send(request)
 
     def _report_arrivals(self, transport: Transport, now: float) -> None:
         arrivals = transport.arrivals

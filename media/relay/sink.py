@@ -1,4 +1,4 @@
-"""An outgoing track: which layer feeds it, how its numbers follow, and the loop that sends.
+"""An outgoing track on a transport: how its numbers follow, what waits, and the loop that sends.
 
 `Sink._send` is where the time of the whole relay goes: per packet and viewer one struct pack, one copy into the send
 buffer, one protect in place; per train one `sendmsg`. It makes no object per packet.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from media.relay.extensions import OutgoingLayout, absolute_send_time
-from media.relay.messages import AddSink, Codec, MediaKind, SinkStarted, SinkWaiting, TransportKind
+from media.relay.feed import Feed
+from media.relay.messages import AddSink, Codec, MediaKind, TransportKind
+from media.relay.pacing import PacketClass
 from media.relay.payloads import NO_PICTURE
 from media.relay.rewrite import Stretch, StretchLog, extended_out, squeeze, timestamp_step
-from media.relay.source import Source, SourceLayer
+from media.relay.source import SourceLayer
 from media.relay.srtp import OK, protect_rtp
 from media.relay.train import Conversion, Form, MediaPacket, Run, Train, plan
 from media.relay.transport import Rate
@@ -26,62 +28,69 @@ if TYPE_CHECKING:
 MIN_REPAIR_INTERVAL: Final = 0.010  # s between two repairs of one packet
 MAX_REPAIRED: Final = 512  # packets whose last repair is remembered
 SQUEEZE_STEP: Final = 135  # ticks between replayed frames: 1.5 ms at 90 kHz
+OVERHEAD: Final = 60  # bytes counted per packet for headers and tag when it is paced
+REPLAY_SECONDS: Final = 0.5  # of the pacing rate that kept packets may take; else a new key frame is sooner
 
 
-class Sink:
-    """One outgoing track on a transport.
+class Queued(NamedTuple):
+    """A packet that waits for its turn. It gets its numbers when it leaves.
 
-    `wanted`: the layer index control asked for; `layer`: the one that feeds it now, None before the first key frame.
+    `life`: void when the sink has begun another one. `identity`: of the layer when the packet came. `torn`: packets
+    before it were dropped. `repair`: the outgoing number it repairs, -1 = it is no repair.
     """
 
+    sink: Sink
+    life: int
+    layer: SourceLayer
+    identity: int
+    packet: MediaPacket
+    torn: bool
+    repair: int = -1
+
+
+class Sink(Feed):
+    """One outgoing track on a transport."""
+
     def __init__(self, state: RelayState, command: AddSink, transport: Transport) -> None:
-        self.state = state
+        super().__init__(state, command.sink, command.kind)
         self.transport = transport
-        self.number = command.sink
-        self.kind = command.kind
         self.ssrc = command.ssrc
         self.rtx_ssrc = command.rtx_ssrc
         self.priority = command.priority
-        self.codecs = command.codecs
-        self.video = command.kind is MediaKind.VIDEO
-        self.clock_rate = command.codecs[0].clock_rate if command.codecs else 90_000
+        self.clock_rate = command.codecs[0].clock_rate
 
         ids = transport.extensions
-        self.layout = OutgoingLayout(
+        self.layout = layout = OutgoingLayout(
             mid_id=ids.mid,
             mid=command.mid,
             transport_cc=ids.transport_cc,
             send_time=ids.abs_send_time,
             slot_id=ids.orientation if self.video else ids.audio_level,
         )
-        layout = self.layout
         self._prefix = layout.prefix
-        form = f">HHQ{len(layout.prefix)}s{'H' if layout.transport_sequence else ''}{layout.slot}s{layout.padding}x"
-        header = struct.Struct(form)
+        counter = "H" if layout.transport_sequence else ""
+        header = struct.Struct(f">HHQ{len(layout.prefix)}s{counter}{layout.slot}s{layout.padding}x")
         self._header_size = header.size
         self._pack = header.pack_into
         self._forms = _forms(command, transport, layout)
+        self._form_numbers = {codec: state.form_number(form) for codec, form in self._forms.items()}
         self._repair_forms = _repair_forms(command, self._forms) if command.rtx_ssrc else {}
         self._repair_sequence = 0
         self._repaired: OrderedDict[int, float] = (
             OrderedDict()
         )  # outgoing number -> when it was last sent again
-        self._form_numbers = {codec: state.form_number(made) for codec, made in self._forms.items()}
 
-        self.source: Source | None = None
-        self.layer: SourceLayer | None = None
-        self.awaiting: SourceLayer | None = None
-        self.wanted = 0
-        self.paused = False
-        self._waiting = ""  # the reason last told
-
-        self.next_out = command.first_sequence
-        self.first_timestamp = command.first_timestamp
+        self.next_out = command.first_sequence  # extended
         self.stretch: Stretch | None = None
         self.log = StretchLog()
         self.last: MediaPacket | None = None  # newest packet forwarded
         self.last_layer: SourceLayer | None = None
         self.last_timestamp = command.first_timestamp  # outgoing
+        self._last_picture: tuple[int, int] | None = None  # outgoing picture id and TL0PICIDX, not wrapped
+        self._life = 0
+        self._replay: tuple[list[int], MediaPacket] | None = None  # timestamps to squeeze, newest packet
+        self._torn = False  # the next packet follows dropped ones
+        self._torn_frame = -1  # timestamp of the frame being dropped
 
         self.packets = 0
         self.octets = 0
@@ -92,221 +101,211 @@ class Sink:
         self.nacks = 0
         self.key_frame_requests = 0
 
-    # ------------------------------------------------------------------ choosing
+    # ------------------------------------------------------------------ Feed
 
-    def attach(self, source: Source) -> None:
-        """The source's route now lists this sink."""
-        self.source = source
-        self._waiting = ""
-        self._choose()
+    @property
+    def ready(self) -> bool:
+        return self.transport.connected
 
-    def detach(self) -> None:
-        """The source's route no longer lists this sink."""
-        self._stop_waiting()
-        if self.layer is not None:
-            self.layer.flush()
-            self.layer.feeding.remove(self)
-            self.layer = None
-        self.source = None
+    def takes(self, codec: Codec) -> bool:
+        return codec in self._forms
 
-    def select(self, index: int, now: bool) -> None:
-        """SelectLayer: -1 pauses."""
-        self.paused = index < 0
-        if self.paused:
-            self._stop_waiting()
-            self._leave()
-            self.tell_waiting("paused")
-            return
-        self.wanted = index
-        if now and self.layer is not None and self.layer.index != index:
-            self._leave()
-        self._choose()
+    def forget(self) -> None:
+        self.stretch = None
+        self._replay = None
+        self._torn = False
+        self._torn_frame = -1
+        self._life += 1
 
-    def _choose(self) -> None:
-        """Move towards the wanted layer, or the best live one when that one is dead or does not exist."""
-        source = self.source
-        if source is None or self.paused or not source.layers:
+    def replays(self, layer: SourceLayer) -> bool:
+        kept = layer.kept
+        if not kept or not self.takes(kept[0].codec):
+            return False
+        rate = self.transport.rate
+        if rate and 8 * layer.kept_bytes > rate * REPLAY_SECONDS:
+            return False
+        newest = max(kept, key=lambda packet: packet.number)
+        stamps = list(
+            dict.fromkeys(packet.timestamp for packet in sorted(kept, key=lambda packet: packet.number))
+        )
+        self.forget()
+        self._replay = (stamps, newest)
+        self.transport.pace_replay(self.state)
+        return True
+
+    def forward(self, layer: SourceLayer, run: Run) -> None:
+        number = self._form_numbers.get(run.codec)
+        if number is None:
+            self.tell("codec")
+            self.stretch = None
             return
-        if not self.transport.connected:
-            self._stop_waiting()
-            self._leave()
-            self.tell_waiting("not_connected")
+        transport = self.transport
+        way = transport.selected
+        if way is None:
             return
-        target = source.layers[min(self.wanted, len(source.layers) - 1)]
-        if not target.live:
-            target = source.best_live(self.wanted) or target
-        if not self.video:
-            if self.layer is not target:
-                self._leave()
-                self._join(target)
-                if target.codec is None:
-                    self.tell_waiting("no_packets")
-            return
-        if self.layer is target:
-            self._stop_waiting()
-            return
-        if self.awaiting is not target:
-            self._stop_waiting()
-            if self.layer is None and target.kept:
-                self._replay(target)
+        if self._torn_frame >= 0 or way.port.congested:
+            packets = self._thin(layer, run.packets, way.port.congested)
+            if not packets:
                 return
-            self.awaiting = target
-            target.awaited[self.number] = self
-        target.ask_key_frame()
-        if self.layer is None:
-            self.tell_waiting("no_key_frame" if target.live else "no_packets")
+            run = Run(packets)
+        pacer = transport.pacer
+        if pacer is not None:
+            kind = PacketClass.VIDEO if self.video else PacketClass.VOICE
+            size = run.size + OVERHEAD * len(run.packets)
+            if size > transport.longest or not pacer.try_spend(size, self.state.now(), kind):
+                self._wait(layer, run.packets, kind)
+                return
+        self._transmit(layer, layer.identity, run.packets, run.trains(number, self._forms[run.codec]))
 
-    def connected(self) -> None:
-        """The transport's path and keys are there."""
-        self._waiting = ""
-        self._choose()
+    def late(self, layer: SourceLayer, packet: MediaPacket) -> None:
+        form = self._forms.get(packet.codec)
+        if form is None or not self.transport.connected:
+            return
+        stretch = self.log.by_number(layer.identity, packet.number)
+        if stretch is None or packet.number + stretch.offset >= self.next_out:
+            self.state.counters["late_dropped"] += 1
+            return
+        self._send(plan([packet], form), stretch, self.ssrc)
 
-    def _stop_waiting(self) -> None:
-        if self.awaiting is not None:
-            self.awaiting.awaited.pop(self.number, None)
-            self.awaiting = None
+    # ------------------------------------------------------------------ waiting and dropping
 
-    def _leave(self) -> None:
-        if self.layer is not None:
-            self.layer.flush()
-            self.layer.feeding.remove(self)
-            self.layer = None
+    def _wait(self, layer: SourceLayer, packets: list[MediaPacket], kind: PacketClass) -> None:
+        """Queue packets for their turn; what finds no room is dropped to the end of its frame."""
+        transport = self.transport
+        pacer = transport.pacer
+        if pacer is None:
+            return
+        now = self.state.now()
+        broken = False
+        for packet in packets:
+            item = Queued(self, self._life, layer, layer.identity, packet, self._torn)
+            size = len(packet.payload) + OVERHEAD
+            if pacer.enqueue(kind, size, item, now, packet.marker, self.number):
+                self._torn = False
+            else:
+                self._drop()
+                broken = broken or not packet.picture.discardable
+        if broken and self.video:
+            layer.ask_key_frame()
+        transport.release(self.state)
 
-    def _join(self, layer: SourceLayer) -> None:
-        layer.flush()
-        self.layer = layer
-        layer.feeding.append(self)
+    def _thin(self, layer: SourceLayer, packets: list[MediaPacket], congested: bool) -> list[MediaPacket]:
+        """What may still leave while the way is congested: nothing new, and no rest of a torn frame."""
+        left = []
+        broken = False
+        for packet in packets:
+            if congested or packet.timestamp == self._torn_frame:
+                self._torn_frame = packet.timestamp
+                self._drop()
+                broken = broken or not packet.picture.discardable
+            else:
+                self._torn_frame = -1
+                left.append(packet)
+        if broken and self.video:
+            layer.ask_key_frame()
+        return left
 
-    def interrupted(self, layer: SourceLayer) -> None:
-        """The layer begins a new life: wait for its key frame, or take its next packet (audio)."""
-        if self.video:
-            self._leave()
-            self._choose()
+    def _drop(self) -> None:
+        self._torn = True
+        self.dropped += 1
+        self.transport.dropped += 1
 
-    def layer_stalled(self, layer: SourceLayer) -> None:
-        if layer is self.layer or layer is self.awaiting:
-            self._choose()
+    def leave_queue(self, items: list[Queued]) -> None:
+        """Consecutive packets of this sink's queue whose turn has come, of one layer's life."""
+        first = items[0]
+        if first.life != self._life:
+            return
+        if first.repair >= 0:
+            for item in items:
+                self._send_repair(item.packet, item.repair)
+            return
+        form = self._forms.get(first.packet.codec)
+        if form is not None:
+            packets = [item.packet for item in items]
+            self._transmit(first.layer, first.identity, packets, plan(packets, form), first.torn)
 
-    def layer_returned(self, layer: SourceLayer) -> None:
-        if layer.index == self.wanted or self.layer is None:
-            self._choose()
+    # ------------------------------------------------------------------ numbering
 
-    def source_changed(self) -> None:
-        """The source's layers were replaced."""
-        self._choose()
-
-    def layer_gone(self, layer: SourceLayer) -> None:
-        if self.awaiting is layer:
-            self.awaiting = None
-        if self.layer is layer:
-            self.layer = None
-
-    def tell_waiting(self, reason: str) -> None:
-        """Tell once why nothing leaves."""
-        if self._waiting != reason and self.source is not None:
-            self._waiting = reason
-            self.state.events.put(SinkWaiting(sink=self.number, source=self.source.number, reason=reason))
-
-    # ------------------------------------------------------------------ switching
-
-    def begin(self, layer: SourceLayer, first: MediaPacket) -> None:
-        """From `first`, the start of a key frame, this sink is fed by `layer`."""
-        self._stop_waiting()
-        if self.layer is not layer:
-            self._leave()
-            self.layer = layer
-            layer.feeding.append(self)
-        self._start_stretch(layer, first, None)
-
-    def _start_stretch(
-        self, layer: SourceLayer, first: MediaPacket, squeezed: dict[int, int] | None
-    ) -> Stretch:
-        last = self.last
-        if last is None:
-            out_timestamp = self.first_timestamp
-        else:
-            step = timestamp_step(
-                self.clock_rate, first.arrival - last.arrival, self._capture_delta(layer, first)
+    def _transmit(
+        self,
+        layer: SourceLayer,
+        identity: int,
+        packets: list[MediaPacket],
+        trains: list[Train],
+        torn: bool = False,
+    ) -> None:
+        """Give packets their numbers and send them now."""
+        stretch = self.stretch
+        if self._torn and not torn:
+            torn, self._torn = True, False
+        if stretch is None or stretch.layer != identity:
+            stretch = self._start(layer, identity, packets[0])
+        elif torn:
+            stretch = self.stretch = stretch.after_drop(packets[0].number, self.next_out)
+            self.log.append(stretch)
+        self._send(trains, stretch, self.ssrc)
+        newest = packets[-1]
+        self.next_out = newest.number + stretch.offset + 1
+        self.last = newest
+        self.last_layer = layer
+        self.last_timestamp = stretch.timestamp(newest.timestamp)
+        picture = newest.picture
+        if picture.bits:
+            self._last_picture = (
+                picture.number + stretch.picture_delta,
+                picture.tl0 + stretch.tl0_delta,
             )
-            out_timestamp = self.last_timestamp + step
+
+    def _start(self, layer: SourceLayer, identity: int, first: MediaPacket) -> Stretch:
+        """A new stretch at `first`: numbers, time and pictures go on from what was sent before."""
+        last = self.last
+        stamps, newest = self._replay or ([first.timestamp], first)
+        self._replay = None
+        room = (len(stamps) - 1) * SQUEEZE_STEP  # ticks the frames before the newest need
+        if last is None:
+            at = self.last_timestamp + room
+        else:
+            arrivals = newest.arrival - last.arrival
+            step = timestamp_step(self.clock_rate, arrivals, self._capture_delta(layer, newest))
+            at = self.last_timestamp + max(step, room + 1)
         picture_delta = tl0_delta = 0
-        if last is not None and last.picture.bits and first.picture.bits and self.stretch is not None:
-            shown = last.picture.number + self.stretch.picture_delta
-            picture_delta = shown + 1 - first.picture.number
-            tl0_delta = last.picture.tl0 + self.stretch.tl0_delta + 1 - first.picture.tl0
+        if self._last_picture is not None and first.picture.bits:
+            picture_delta = self._last_picture[0] + 1 - first.picture.number
+            tl0_delta = self._last_picture[1] + 1 - first.picture.tl0
         stretch = Stretch(
-            layer.identity,
+            identity,
             first.number,
             self.next_out,
-            (out_timestamp - first.timestamp) & 0xFFFFFFFF,
+            (at - newest.timestamp) & 0xFFFFFFFF,
             picture_delta,
             tl0_delta,
-            squeezed,
+            squeeze(stamps, at, SQUEEZE_STEP) if room else None,
         )
         self.stretch = stretch
         self.log.append(stretch)
-        self._waiting = ""
-        self.state.events.put(SinkStarted(sink=self.number, source=layer.source.number, layer=layer.index))
+        self.tell_started(layer)
         return stretch
 
     def _capture_delta(self, layer: SourceLayer, first: MediaPacket) -> float | None:
         """Seconds between the capture of the last packet forwarded and of `first`, by the senders' reports."""
         last, before = self.last, self.last_layer
-        if last is None or before is None or before.report is None or layer.report is None:
+        if last is None or before is None:
             return None
-        return _captured(layer, first.timestamp) - _captured(before, last.timestamp)
+        earlier, later = before.captured(last.timestamp), layer.captured(first.timestamp)
+        return None if earlier is None or later is None else later - earlier
 
-    def _replay(self, layer: SourceLayer) -> None:
-        """Start from the packets kept since the last key frame, squeezed into the present."""
-        layer.flush()
-        kept = sorted(layer.kept or (), key=lambda packet: packet.number)
-        newest = kept[-1]
-        stamps = list(dict.fromkeys(packet.timestamp for packet in kept))
-        stretch = self._start_stretch(layer, kept[0], None)
-        stretch.squeezed = squeeze(stamps, stretch.timestamp(newest.timestamp), SQUEEZE_STEP)
-        self.layer = layer
-        layer.feeding.append(self)
-        run: list[MediaPacket] = []
-        for packet in kept:
-            if run and packet.codec is not run[-1].codec:
-                self.forward(layer, Run(run))
-                run = []
-            run.append(packet)
-        self.forward(layer, Run(run))
+    def timestamp_at(self, wallclock: float, now: float) -> int:
+        """The outgoing RTP timestamp of this instant, for sender reports."""
+        last, layer, stretch = self.last, self.last_layer, self.stretch
+        if last is None or layer is None:
+            return self.last_timestamp
+        if layer.report is not None and stretch is not None and stretch.layer == layer.identity:
+            reported_at, reported = layer.report
+            moved = reported + round((wallclock - reported_at) * layer.clock_rate)
+            return (moved + stretch.timestamp_offset) & 0xFFFFFFFF
+        return (self.last_timestamp + round((now - last.arrival) * self.clock_rate)) & 0xFFFFFFFF
 
-    # ------------------------------------------------------------------ sending
-
-    def forward(self, layer: SourceLayer, run: Run) -> None:
-        """Send a run of rising packets of the layer that feeds this sink."""
-        number = self._form_numbers.get(run.codec)
-        if number is None:
-            self.tell_waiting("codec")
-            self.stretch = None
-            return
-        stretch = self.stretch
-        if stretch is None or stretch.layer != layer.identity:
-            if self.video and not run.packets[0].picture.key:
-                self._leave()
-                self._choose()
-                return
-            stretch = self._start_stretch(layer, run.packets[0], None)
-        self._send(run.trains(number, self._forms[run.codec]), stretch, self.ssrc)
-        newest = run.packets[-1]
-        self.next_out = newest.number + stretch.offset + 1
-        self.last = newest
-        self.last_layer = layer
-        self.last_timestamp = stretch.timestamp(newest.timestamp)
-
-    def late(self, layer: SourceLayer, packet: MediaPacket) -> None:
-        """Send one packet that others overtook, in its place, unless the place is gone."""
-        form = self._forms.get(packet.codec)
-        if form is None or not self.transport.connected:
-            return
-        stretch = self.log.by_number(layer.identity, packet.number)
-        if stretch is None:
-            self.state.counters["late_dropped"] += 1
-            return
-        self._send(plan([packet], form), stretch, self.ssrc)
+    # ------------------------------------------------------------------ repair
 
     def repair(self, sequence: int, now: float) -> bool:
         """Answer a NACK for one 16-bit number by RTX; False when it cannot be, and a key frame is needed.
@@ -314,15 +313,8 @@ class Sink:
         A packet is sent again at most once per round trip.
         """
         out = extended_out(sequence, self.next_out - 1)
-        stretch = self.log.by_out(out)
-        layer = self.last_layer
-        if stretch is None or layer is None or layer.identity != stretch.layer:
-            return False
-        packet = layer.history.get(out - stretch.offset, now)
-        if packet is None:
-            return False
-        form = self._repair_forms.get(packet.codec)
-        if form is None:
+        found = self._sent(out, now)
+        if found is None or found.codec not in self._repair_forms:
             return False
         asked = self._repaired.get(out)
         if asked is not None and now - asked < max(self.transport.rtt, MIN_REPAIR_INTERVAL):
@@ -331,11 +323,30 @@ class Sink:
         self._repaired.move_to_end(out)
         if len(self._repaired) > MAX_REPAIRED:
             self._repaired.popitem(last=False)
-        self.retransmitted += 1
-        self._send_repair(packet, form, stretch, out)
+        pacer = self.transport.pacer
+        size = len(found.payload) + OVERHEAD
+        if pacer is None or pacer.try_spend(size, now, PacketClass.REPAIR):
+            self._send_repair(found, out)
+        elif self.last_layer is not None:
+            layer = self.last_layer
+            item = Queued(self, self._life, layer, layer.identity, found, False, out)
+            pacer.enqueue(PacketClass.REPAIR, size, item, now, flow=self.number)
+            self.transport.release(self.state)
         return True
 
-    def _send_repair(self, packet: MediaPacket, form: Form, stretch: Stretch, out: int) -> None:
+    def _sent(self, out: int, now: float) -> MediaPacket | None:
+        """The source packet that left under an extended number, while it is remembered."""
+        stretch = self.log.by_out(out)
+        layer = self.last_layer
+        if stretch is None or layer is None or layer.identity != stretch.layer or out >= self.next_out:
+            return None
+        return layer.history.get(out - stretch.offset, now)
+
+    def _send_repair(self, packet: MediaPacket, out: int) -> None:
+        stretch = self.log.by_out(out)
+        form = self._repair_forms.get(packet.codec)
+        if stretch is None or form is None:
+            return
         body = bytearray(packet.payload)
         _move_picture(body, 0, packet, stretch)
         repair = MediaPacket(
@@ -350,22 +361,13 @@ class Sink:
             packet.orientation,
         )
         self._repair_sequence += 1
-        plain = Stretch(stretch.layer, 0, 0, stretch.timestamp_offset, squeezed=stretch.squeezed)
+        self.retransmitted += 1
+        own = Stretch(stretch.layer, 0, 0, stretch.timestamp_offset, squeezed=stretch.squeezed)
         packets, octets = self.packets, self.octets
-        self._send(plan([repair], form), plain, self.rtx_ssrc)
+        self._send(plan([repair], form), own, self.rtx_ssrc)
         self.packets, self.octets = packets, octets  # reports count the media stream only
 
-    def timestamp_at(self, wallclock: float, now: float) -> int:
-        """The outgoing RTP timestamp of this instant, for sender reports."""
-        last, layer, stretch = self.last, self.last_layer, self.stretch
-        if last is None or layer is None or stretch is None:
-            return self.last_timestamp
-        if layer.report is not None:
-            reported_at, reported = layer.report
-            moved = reported + round((wallclock - reported_at) * layer.clock_rate)
-        else:
-            moved = last.timestamp + round((now - last.arrival) * layer.clock_rate)
-        return (moved + stretch.timestamp_offset) & 0xFFFFFFFF
+    # ------------------------------------------------------------------ the loop
 
     def _send(self, trains: list[Train], stretch: Stretch, ssrc: int) -> None:
         transport = self.transport
@@ -474,13 +476,6 @@ def _repair_forms(command: AddSink, forms: dict[Codec, Form]) -> dict[Codec, For
         for codec, form in forms.items()
         if types.get(codec) and form.conversion is Conversion.NONE
     }
-
-
-def _captured(layer: SourceLayer, timestamp: int) -> float:
-    """Wallclock of a source timestamp by the layer's last sender report."""
-    assert layer.report is not None  # noqa: S101 - callers checked
-    wallclock, reported = layer.report
-    return wallclock + (((timestamp - reported + 0x80000000) & 0xFFFFFFFF) - 0x80000000) / layer.clock_rate
 
 
 def _move_picture(data: bytearray, start: int, packet: MediaPacket, stretch: Stretch) -> None:

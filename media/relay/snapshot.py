@@ -14,6 +14,7 @@ from media.relay.messages import (
 from media.relay.sink import Sink
 from media.relay.source import Source, SourceLayer
 from media.relay.state import RelayState
+from media.relay.taps import TapSink
 from media.relay.transport import Transport
 
 
@@ -72,7 +73,21 @@ def _layer(layer: SourceLayer, now: float) -> LayerStatistics:
     )
 
 
-def _sink(sink: Sink) -> SinkStatistics:
+def _sink(sink: Sink | TapSink) -> SinkStatistics:
+    if isinstance(sink, TapSink):
+        return SinkStatistics(
+            sink=sink.number,
+            source=sink.source.number if sink.source is not None else 0,
+            layer=sink.layer.index if sink.layer is not None else -1,
+            packets=sink.packets,
+            bytes=sink.octets,
+            bitrate=0,
+            retransmitted=0,
+            dropped=sink.dropped,
+            fraction_lost=0.0,
+            nacks=0,
+            key_frame_requests=0,
+        )
     return SinkStatistics(
         sink=sink.number,
         source=sink.source.number if sink.source is not None else 0,

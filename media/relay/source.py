@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from media.relay.drip import Drip
 from media.relay.messages import (
     AddSource,
     Codec,
@@ -25,9 +27,10 @@ from media.rtp.h264_syntax import parse_sps
 from media.rtp.history import PacketHistory
 from media.rtp.nack import LossTracker
 from media.rtp.reception import ReceptionStatistics
+from media.rtp.sequence import difference32
 
 if TYPE_CHECKING:
-    from media.relay.sink import Sink
+    from media.relay.feed import Feed
     from media.relay.state import RelayState
 
 KEPT_SECONDS: Final = 4.0  # of packets since the last key frame
@@ -56,7 +59,7 @@ class Source:
         self.codecs: dict[int, SourceCodec] = {}
         self.repairs: dict[int, SourceCodec] = {}  # RTX payload type -> the codec it repairs
         self.layers: list[SourceLayer] = []
-        self.route: list[Sink] = []
+        self.route: list[Feed] = []
         self.revision = -1
         self.held: deque[MediaPacket] = deque(maxlen=MAX_HELD)  # packets of the unrouted source
         self.update(command)
@@ -83,13 +86,13 @@ class Source:
 
     def release_held(self) -> None:
         """The source has a route: what was held while it had none leaves first."""
-        held = [packet for packet in self.held if packet.arrival >= self.state.now() - self.hold]
+        now = self.state.now()
+        held = [packet for packet in self.held if packet.arrival >= now - self.hold]
         self.held.clear()
         if held and self.layers:
-            run = Run(held)
-            for sink in self.route:
-                if sink.layer is self.layers[0]:
-                    sink.forward(self.layers[0], run)
+            self.layers[0].drip = Drip(held, self.layers[0].clock_rate, now)
+            self.state.dripping.add(self.layers[0])
+            self.layers[0].trickle(now)
 
     def best_live(self, wanted: int) -> SourceLayer | None:
         """The live layer nearest to `wanted`, lower ones first; None when no layer is live."""
@@ -115,8 +118,8 @@ class SourceLayer:
         self.signalled_ssrc = description.ssrc
         self.signalled_rtx_ssrc = description.rtx_ssrc
         self.ssrc = 0
-        self.feeding: list[Sink] = []
-        self.awaited: dict[int, Sink] = {}
+        self.feeding: list[Feed] = []
+        self.awaited: dict[int, Feed] = {}
         self.identity = state.identity()
         self.video = source.kind is MediaKind.VIDEO
 
@@ -126,8 +129,9 @@ class SourceLayer:
             max_packets=HISTORY_PACKETS, max_age=HISTORY_SECONDS
         )
         self.losses = LossTracker()
+        self.drip: Drip | None = None
         self.kept: list[MediaPacket] | None = None  # since the last key frame
-        self._kept_bytes = 0
+        self.kept_bytes = 0
         self._last_audio: tuple[int, bytes] | None = None
         self._h264: KeyFrameDetector | None = None
         self._frame_start: tuple[int, int] = (0, 0)  # (timestamp, number) of the frame being received
@@ -145,6 +149,7 @@ class SourceLayer:
         self.bytes = 0
         self.frames = 0
         self.key_frames = 0
+        self.key_number = -1  # of the first packet of the last key frame
         self.width = 0
         self.height = 0
         self.rate = Rate()
@@ -158,7 +163,7 @@ class SourceLayer:
 
     # ------------------------------------------------------------------ arriving
 
-    def begin(self, ssrc: int, codec: SourceCodec, reception: ReceptionStatistics) -> None:
+    def begin(self, ssrc: int, codec: SourceCodec, reception: ReceptionStatistics | None) -> None:
         """Packets of this SSRC are this layer's from now on."""
         if self.ssrc and self.ssrc != ssrc:
             self.restart()
@@ -172,6 +177,10 @@ class SourceLayer:
         if self.awaited:
             self.ask_key_frame()
 
+    def begin_injected(self, codec: SourceCodec) -> None:
+        """Packets come from an injection, which has no SSRC: 1 stands for it."""
+        self.begin(1, codec, None)
+
     def restart(self) -> None:
         """The sender begins anew: nothing kept is related to what follows; sinks wait for a key frame."""
         self.flush()
@@ -184,7 +193,7 @@ class SourceLayer:
         self.report = None
         self._strays = 0
         for sink in list(self.feeding):
-            sink.interrupted(self)
+            sink.interrupted()
 
     def receive(
         self,
@@ -309,6 +318,7 @@ class SourceLayer:
         """A key frame starts at `start`; `newest` is the packet that showed it and is not yet kept or pending."""
         now = self.last_arrival
         self.key_frames += 1
+        self.key_number = start
         self.ask_due = False
         self.asked_unanswered = 0
         if sequence is not None:
@@ -318,7 +328,7 @@ class SourceLayer:
             found = (self.history.get(number, now) for number in range(start, newest.number))
             older = [packet for packet in found if packet is not None]
         self.kept = older.copy()
-        self._kept_bytes = sum([len(packet.payload) for packet in older])
+        self.kept_bytes = sum([len(packet.payload) for packet in older])
         if newest is not None:
             self._keep(newest)
         if now - self._told_key_frame >= 1.0:
@@ -331,14 +341,21 @@ class SourceLayer:
         if self.awaited:
             self.flush()
             waiting = list(self.awaited.values())
-            first = older[0] if older else newest
-            if first is None:
-                return
             for sink in waiting:
-                sink.begin(self, first)
+                sink.join(self)
             if older:
-                run = Run(sorted(older, key=_by_number))
-                for sink in waiting:
+                self._run(older, waiting)
+
+    def replay_to(self, sink: Feed) -> None:
+        """Give a sink that just joined what was kept since the last key frame."""
+        self._run(self.kept or [], [sink])
+
+    def _run(self, packets: list[MediaPacket], sinks: list[Feed]) -> None:
+        """Hand packets to some sinks in the order of their numbers, one run for each codec."""
+        for _, group in groupby(sorted(packets, key=_by_number), key=_by_codec):
+            run = Run(list(group))
+            for sink in sinks:
+                if sink.layer is self:
                     sink.forward(self, run)
 
     def _keep(self, packet: MediaPacket) -> None:
@@ -346,17 +363,32 @@ class SourceLayer:
         if kept is None:
             return
         kept.append(packet)
-        self._kept_bytes += len(packet.payload)
-        if self._kept_bytes > KEPT_BYTES or packet.arrival - kept[0].arrival > KEPT_SECONDS:
+        self.kept_bytes += len(packet.payload)
+        if self.kept_bytes > KEPT_BYTES or packet.arrival - kept[0].arrival > KEPT_SECONDS:
             self.kept = None
-            self._kept_bytes = 0
+            self.kept_bytes = 0
             self.state.counters["kept_discarded"] += 1
+
+    def trickle(self, now: float) -> None:
+        """Send what of the held packets is due."""
+        if self.drip is None:
+            self.state.dripping.discard(self)
+            return
+        due = self.drip.take(now)
+        if due:
+            self._run(due, list(self.feeding))
+        if self.drip.done(now):
+            self.drip = None
+            self.state.dripping.discard(self)
 
     def flush(self) -> None:
         """Send what is pending to every sink this layer feeds."""
         packets = self.pending
         if packets:
             self.pending = []
+            if self.drip is not None:
+                self.drip.add(packets)
+                return
             feeding = self.feeding
             if feeding:
                 run = Run(packets)
@@ -380,6 +412,13 @@ class SourceLayer:
             self.state.events.put(LayerStalled(source=self.source.number, layer=self.index, stalled=False))
             for sink in self.source.route:
                 sink.layer_returned(self)
+
+    def captured(self, timestamp: int) -> float | None:
+        """Our wallclock at the capture of a timestamp, by the sender's last report; None without one."""
+        if self.report is None:
+            return None
+        wallclock, reported = self.report
+        return wallclock + difference32(timestamp, reported) / self.clock_rate
 
     def ended(self) -> None:
         """The sender said BYE: nothing more of this SSRC is expected."""
@@ -416,6 +455,10 @@ class SourceLayer:
             sink.layer_gone(self)
         self.feeding.clear()
         self.awaited.clear()
+
+
+def _by_codec(packet: MediaPacket) -> Codec:
+    return packet.codec
 
 
 def _by_number(packet: MediaPacket) -> int:

@@ -12,8 +12,10 @@ from media.relay.srtp import PacketBuffer
 from media.relay.train import Form
 
 if TYPE_CHECKING:
+    from media.relay.pacing import LinkBudget
     from media.relay.sink import Sink
     from media.relay.source import Source, SourceLayer
+    from media.relay.taps import Injection, Tap, TapSink
     from media.relay.tcp import TcpListener
     from media.relay.transport import Transport, Way
     from media.relay.udp import UdpSocket
@@ -34,10 +36,10 @@ class RelayState:
         self.listeners: dict[int, UdpSocket | TcpListener] = {}
         self.transports: dict[int, Transport] = {}
         self.sources: dict[int, Source] = {}
-        self.sinks: dict[int, Sink] = {}
-        self.budgets: dict[int, int] = {}  # bit/s, 0 = unlimited
-        self.taps: dict[int, object] = {}
-        self.injections: dict[int, object] = {}
+        self.sinks: dict[int, Sink | TapSink] = {}
+        self.budgets: dict[int, LinkBudget] = {}
+        self.taps: dict[int, Tap] = {}
+        self.injections: dict[int, Injection] = {}
         self.ufrags: dict[str, Transport] = {}
         self.ways: dict[tuple[object, ...], Way] = {}  # (listener, remote, local) -> path
         self.owners: dict[
@@ -47,6 +49,8 @@ class RelayState:
         self.repairing: set[SourceLayer] = set()  # layers with packets missing
         self.reporting: set[Transport] = set()  # transports with arrivals to report
         self.telling: set[Transport] = set()  # transports with feedback to hand up
+        self.pacing: set[Transport] = set()  # transports with packets that wait for their turn
+        self.dripping: set[SourceLayer] = set()  # layers whose held packets are being replayed
         self.asking: set[SourceLayer] = set()  # layers that owe somebody a key frame
         self.stun_rate = RateTable(STUN_LIMIT, STUN_ADDRESSES)
         self.stranger_rate = RateTable(STRANGER_LIMIT, STUN_ADDRESSES)

@@ -54,7 +54,7 @@ class TcpConnection:
         self._input = bytearray()
         self._output: deque[tuple[bytes, float]] = deque()
         self._offset = 0  # bytes of the first output that are gone
-        self._backlog = 0
+        self.backlog = 0  # bytes that wait
         self.wants_write: Callable[[TcpConnection, bool], None] = _nobody
 
     def fileno(self) -> int:
@@ -101,12 +101,12 @@ class TcpConnection:
 
     def send(self, data: memoryview | bytes, remote: SocketAddress, info: list[Ancillary]) -> bool:
         """One packet as a frame; False when the backlog takes no more (counted)."""
-        if self.closed or self._backlog + len(data) + 2 > MAX_BACKLOG:
+        if self.closed or self.backlog + len(data) + 2 > MAX_BACKLOG:
             self._counters["backlog_full"] += 1
             return False
         now = time.monotonic()
         self._output.append((_LENGTH.pack(len(data)) + bytes(data), now))
-        self._backlog += len(data) + 2
+        self.backlog += len(data) + 2
         if len(self._output) == 1:
             self.flush(now)
         else:
@@ -127,7 +127,7 @@ class TcpConnection:
             while output:
                 first = output[0][0]
                 sent = self.socket.send(memoryview(first)[self._offset :])
-                self._backlog -= sent
+                self.backlog -= sent
                 self._offset += sent
                 if self._offset == len(first):
                     output.popleft()
@@ -139,11 +139,6 @@ class TcpConnection:
         self.congested = bool(output) and now - output[0][1] > MAX_WAIT
         self.wants_write(self, bool(output))
         return True
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that wait."""
-        return self._backlog
 
     def close(self) -> None:
         if not self.closed:

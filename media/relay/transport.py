@@ -9,17 +9,24 @@ from media.relay.addresses import SocketAddress
 from media.relay.association import StreamTable
 from media.relay.extensions import EXTENSION_ROLES
 from media.relay.messages import AddTransport, Path, TransportKind
+from media.relay.pacing import Pacer
 from media.relay.srtp import SrtpContext
 from media.relay.udp import Ancillary
 from media.rtp.twcc import TwccReceiver
 
 if TYPE_CHECKING:
-    from media.relay.sink import Sink
+    from media.relay.sink import Queued, Sink
     from media.relay.source import Source
+    from media.relay.state import RelayState
 
 MAX_PATHS: Final = 8
 MAX_TRAINS: Final = 600  # remembered for feedback
 MAX_SAMPLES: Final = 500  # collected between two events
+RUN_SECONDS: Final = 0.005  # of the pacing rate that leave in one go
+MIN_RUN: Final = 3_000  # bytes
+MAX_RUN: Final = 65_000  # bytes
+REPLAY_RATE: Final = 80_000_000  # bit/s of kept packets on a transport without a rate
+REPLAY_LIMITS: Final = (64_000, 150_000, 6_000_000, 20_000)  # bytes that may wait then, by class
 WINDOW: Final = 1.0  # s over which rates are measured
 
 
@@ -27,6 +34,7 @@ class Port(Protocol):
     """What a path sends through: a UDP socket or one TCP connection."""
 
     congested: bool  # whoever sends drops whole frames for now
+    backlog: int  # bytes that wait in front of the socket
 
     def send(self, data: memoryview | bytes, remote: SocketAddress, info: list[Ancillary]) -> bool: ...
 
@@ -165,9 +173,61 @@ class Transport:
         self.allowed = AllowedRate(command.max_receive_rate)
 
         self.rate = 0  # pacing, bit/s, 0 = unpaced
-        self.queued = 0  # bytes waiting to be paced out
+        self.pacer: Pacer[Queued] | None = None
+        self.longest = 0  # bytes of a run that may leave in one go
 
     @property
     def connected(self) -> bool:
         """Whether media can leave."""
         return self.selected is not None and (self.sender is not None or not self.protected)
+
+    # ------------------------------------------------------------------ pacing
+
+    def set_rate(self, state: RelayState, rate: int) -> None:
+        """The pacing rate, 0 = unpaced; the budget limits in any case."""
+        self.rate = rate
+        now = state.now()
+        budget = state.budgets.get(self.budget)
+        if self.pacer is not None:
+            self.pacer.set_rate(rate, now)
+        elif rate or budget is not None:
+            self.pacer = Pacer(rate, now, budget=budget)
+        self.longest = max(MIN_RUN, round(rate / 8 * RUN_SECONDS)) if rate else MAX_RUN
+        self.release(state)
+
+    def pace_replay(self, state: RelayState) -> None:
+        """Kept packets will leave in one go: on an unpaced transport they get a rate of their own."""
+        if self.pacer is None:
+            self.pacer = Pacer(REPLAY_RATE, state.now(), limits=REPLAY_LIMITS)
+            self.longest = MAX_RUN
+
+    def release(self, state: RelayState) -> None:
+        """Send what waits and whose turn has come."""
+        pacer = self.pacer
+        if pacer is None:
+            return
+        run: list[Queued] = []
+        for item in pacer.pop(state.now()):
+            if run and (item.torn or _kind(item) != _kind(run[0])):
+                run[0].sink.leave_queue(run)
+                run = []
+            run.append(item)
+        if run:
+            run[0].sink.leave_queue(run)
+        if pacer.next_deadline is not None:
+            state.pacing.add(self)
+            return
+        state.pacing.discard(self)
+        if not self.rate and self.budget not in state.budgets:
+            self.pacer = None
+
+    @property
+    def queued(self) -> int:
+        """Bytes waiting to leave: in the pacer and, over TCP, behind it."""
+        waiting = self.pacer.queued_bytes if self.pacer is not None else 0
+        return waiting + (self.selected.port.backlog if self.selected is not None else 0)
+
+
+def _kind(item: Queued) -> tuple[int, int, int, int, bool]:
+    """What packets that leave as one run have in common."""
+    return (item.sink.number, item.life, item.identity, item.packet.codec, item.repair >= 0)

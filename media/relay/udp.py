@@ -57,6 +57,7 @@ class UdpSocket:
         self.port: int = self.socket.getsockname()[1]
         self.received = PacketBuffer(MAX_DATAGRAM)
         self.segmentation = True
+        self.backlog = 0
         self.congested = False  # a full socket drops and counts; only TCP holds back
         self._segments: dict[int, Ancillary] = {}
 
