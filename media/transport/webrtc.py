@@ -27,6 +27,8 @@ from media.transport.dtls import (
 from media.transport.ice import Credentials, IceLite
 
 RECONNECT_GRACE = 10.0  # s a peer whose TCP connection closed has to come back on another path
+TURN_EVERY = 0.05  # s until a handshake that had to wait asks again
+HELLO_DATAGRAMS = 4  # of a waiting peer are kept, the latest
 ROLES = {role.value: role for role in DtlsRole}
 
 
@@ -41,7 +43,7 @@ class Steps:
 class WebRtcTransport:
     """One peer. After every call look at `next_deadline`; when `lost` nothing more will come of it.
 
-    `may_begin` is asked before a handshake costs any computing; when it says no, the peer has to ask again.
+    `may_begin` is asked before a handshake costs any computing; when it says no, the handshake waits.
     `counters` is shared by all peers of the process.
     """
 
@@ -61,6 +63,7 @@ class WebRtcTransport:
         self._connect_by = now + request.connect_timeout
         self._stranded_until: float | None = None
         self._begin_at: float | None = None
+        self._hello: tuple[bytes, ...] = ()  # what came while the handshake had to wait
         self._reached = False  # "ice" has been told
         self._ice = IceLite(_credentials(request), counters)
         self._dtls = DtlsAssociation(factory, role=ROLES[request.setup], fingerprints=request.fingerprints)
@@ -110,13 +113,17 @@ class WebRtcTransport:
             if not is_hello(data):
                 self._counters["dtls_dropped"] += 1
                 return steps
-            if not self._may_begin(now):
-                self._counters["dtls_deferred"] += 1
+            if self._begin_at is not None or not self._may_begin(now):
+                self._defer(now)
+                self._hello = (*self._hello, data)[-HELLO_DATAGRAMS:]
                 return steps
+        self._receive(data, steps, now)
+        return steps
+
+    def _receive(self, data: bytes, steps: Steps, now: float) -> None:
         dropped = self._dtls.dropped
         self._take(self._dtls.receive(data, now), steps)
         self._counters["dtls_dropped"] += self._dtls.dropped - dropped
-        return steps
 
     def connection_closed(self, path: Path, now: float) -> Steps:
         """A TCP connection is gone. Another valid path takes over; without one the peer has a while."""
@@ -172,12 +179,21 @@ class WebRtcTransport:
             self._begin(steps, now)
 
     def _begin(self, steps: Steps, now: float) -> None:
-        if self._may_begin(now):
+        """Start a handshake, or take up the one the peer started, if it is our turn."""
+        if not self._may_begin(now):
             self._begin_at = None
-            self._take(self._dtls.start(now), steps)
-        else:
-            self._counters["dtls_deferred"] += 1
-            self._begin_at = now + 0.1
+            self._defer(now)
+            return
+        self._begin_at = None
+        self._take(self._dtls.start(now), steps)
+        hello, self._hello = self._hello, ()
+        for data in hello:
+            self._receive(data, steps, now)
+
+    def _defer(self, now: float) -> None:
+        self._counters["dtls_deferred"] += 1
+        if self._begin_at is None:
+            self._begin_at = now + TURN_EVERY
 
     def _take(self, events: Iterable[DtlsEvent], steps: Steps) -> None:
         path = self._ice.selected

@@ -261,8 +261,25 @@ def test_handshakes_wait_their_turn() -> None:
     peer.connect()
     assert not peer.transport.connected
     assert peer.counters["dtls_deferred"] == 1
+    peer.run_out()
+    assert peer.now == pytest.approx(100.05)
+    assert not peer.transport.connected
     peer.allowed = True
-    peer.answer(peer.dtls.handle_timeout(peer.now + 0.15), path())
+    peer.run_out()
+    assert peer.now == pytest.approx(100.1)
+    assert peer.transport.connected
+
+
+def test_a_hello_repeated_while_waiting_is_kept_in_bounds() -> None:
+    peer = Peer()
+    peer.allowed = False
+    peer.connect()
+    hello = peer.dtls.handle_timeout(peer.now + 0.15)
+    for _ in range(50):
+        peer.answer(hello, path())
+    assert len(peer.transport._hello) == 4
+    peer.allowed = True
+    peer.run_out()
     assert peer.transport.connected
 
 
@@ -284,7 +301,7 @@ def test_our_own_handshake_waits_its_turn_too() -> None:
     peer.allowed = False
     peer.check(path())
     peer.allowed = True
-    assert peer.transport.next_deadline == pytest.approx(100.1)
+    assert peer.transport.next_deadline == pytest.approx(100.05)
     peer.run_out()
     assert peer.transport.connected
 

@@ -1,0 +1,467 @@
+"""The node with its engine in the real process: peers that connect, roam, restart, lie, and viewers that get layers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from media.client import MediaClient, spawn_media
+from media.protocol import (
+    Apply,
+    Demand,
+    LayerState,
+    Notice,
+    OpenIce,
+    RestartIce,
+    SetDemands,
+    SinkState,
+    TransportLost,
+    TransportStep,
+)
+from media.relay.messages import (
+    AddListener,
+    AddSink,
+    AddSource,
+    AddTransport,
+    CloseReason,
+    Codec,
+    Command,
+    ExtensionIds,
+    Layer,
+    ListenerKind,
+    MediaKind,
+    RemoveTransport,
+    SetRoutes,
+    SinkCodec,
+    SourceCodec,
+    SrtpProfile,
+    TransportKind,
+)
+from media.settings import MediaSettings
+from support.counting_peer import CountingPeer, shared_identity
+
+PASSWORD = "serverpassword0123456789"
+LAYERS = ((320, 180), (640, 360), (1280, 720))
+MID, RID = 4, 10
+
+
+class Relay:
+    """Control's part, by hand."""
+
+    def __init__(self, media: MediaClient, port: int) -> None:
+        self.media = media
+        self.port = port
+        self.notices: list[Notice] = []
+        self._changed = asyncio.Event()
+        self._revision = 0
+
+    async def listen(self) -> None:
+        async for notice in self.media.notices():
+            self.notices.append(notice)
+            self._changed.set()
+
+    async def until(self, condition: Callable[[], bool], timeout: float = 8.0) -> None:
+        async with asyncio.timeout(timeout):
+            while not condition():
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), 0.02)
+
+    async def apply(self, *commands: Command) -> None:
+        assert (await self.media.request(Apply(number=0, commands=commands))).error == ""
+
+    async def open(
+        self,
+        transport: int,
+        peer: CountingPeer | None,
+        *,
+        setup: str = "passive",
+        fingerprint: str = "",
+        **settings: float,
+    ) -> None:
+        extensions = ExtensionIds(mid=MID, rid=RID, transport_cc=3)
+        await self.apply(
+            AddTransport(
+                transport=transport,
+                kind=TransportKind.WEBRTC,
+                ufrags=(f"srv{transport}",),
+                extensions=extensions,
+                transport_cc=True,
+            )
+        )
+        request = OpenIce(
+            number=0,
+            transport=transport,
+            local_ufrag=f"srv{transport}",
+            local_password=PASSWORD,
+            remote_ufrag="",
+            setup=setup,
+            fingerprints=(("sha-256", fingerprint or shared_identity()[0].fingerprint),),
+            **settings,
+        )
+        assert (await self.media.request(request)).error == ""
+        if peer is not None:
+            peer.apply(self.answer(f"srv{transport}", PASSWORD, setup))
+
+    def answer(self, ufrag: str, password: str, setup: str = "passive") -> str:
+        return "\r\n".join(
+            [
+                f"a=ice-ufrag:{ufrag}",
+                f"a=ice-pwd:{password}",
+                f"a=fingerprint:sha-256 {self.media.ready.fingerprint}",
+                f"a=setup:{setup}",
+                f"a=candidate:1 1 udp 2130706431 127.0.0.1 {self.port} typ host",
+                "a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+                "",
+            ]
+        )
+
+    async def publish(self, source: int, transport: int, layers: tuple[Layer, ...]) -> None:
+        codec = SourceCodec(codec=Codec.VP8, payload_type=96, clock_rate=90_000)
+        await self.apply(
+            AddSource(
+                source=source,
+                transport=transport,
+                kind=MediaKind.VIDEO,
+                mid="1",
+                codecs=(codec,),
+                layers=layers,
+            )
+        )
+
+    async def view(self, sink: int, transport: int) -> int:
+        ssrc = secrets.randbits(31) | 1
+        await self.apply(
+            AddSink(
+                sink=sink,
+                kind=MediaKind.VIDEO,
+                transport=transport,
+                mid="1",
+                ssrc=ssrc,
+                codecs=(SinkCodec(codec=Codec.VP8, payload_type=96, clock_rate=90_000),),
+            )
+        )
+        return ssrc
+
+    async def route(self, source: int, *sinks: int) -> None:
+        self._revision += 1
+        await self.apply(SetRoutes(source=source, revision=self._revision, sinks=sinks))
+
+    async def demand(self, sink: int, height: int) -> None:
+        request = SetDemands(number=0, demands=(Demand(sink=sink, height=height),))
+        assert (await self.media.request(request)).error == ""
+
+    def steps(self, transport: int) -> list[str]:
+        return [
+            notice.step
+            for notice in self.notices
+            if isinstance(notice, TransportStep) and notice.transport == transport
+        ]
+
+    def lost(self, transport: int) -> TransportLost | None:
+        found = [
+            notice
+            for notice in self.notices
+            if isinstance(notice, TransportLost) and notice.transport == transport
+        ]
+        return found[0] if found else None
+
+    def sink(self, number: int) -> SinkState | None:
+        found = [notice for notice in self.notices if isinstance(notice, SinkState) and notice.sink == number]
+        return found[-1] if found else None
+
+    async def counter(self, name: str) -> int:
+        return (await self.media.statistics()).counters.get(name, 0)
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Relay]:
+    async with spawn_media(MediaSettings(statistics_interval=0.25)) as media:
+        listener = AddListener(listener=1, kind=ListenerKind.UDP_MUX, host="127.0.0.1")
+        done = await media.request(Apply(number=0, commands=(listener,)))
+        relay = Relay(media, done.ports[0])
+        listening = asyncio.create_task(relay.listen())
+        yield relay
+        listening.cancel()
+
+
+@pytest.fixture
+async def peers() -> AsyncIterator[Callable[[], CountingPeer]]:
+    made: list[CountingPeer] = []
+
+    def make() -> CountingPeer:
+        made.append(CountingPeer(decrypt=True))
+        return made[-1]
+
+    yield make
+    for peer in made:
+        peer.close()
+
+
+MakePeer = Callable[[], CountingPeer]
+
+
+class Camera:
+    """Sends VP8 frames of every layer over a connected peer: a key frame each half second, 25 a second."""
+
+    def __init__(self, peer: CountingPeer, rids: tuple[str, ...], bytes_a_frame: tuple[int, ...]) -> None:
+        self._peer = peer
+        self._layers = [
+            (rid, size, peer.video_ssrc + index)
+            for index, (rid, size) in enumerate(zip(rids, bytes_a_frame, strict=True))
+        ]
+
+    async def run(self) -> None:
+        frame = 0
+        sequences = [100] * len(self._layers)
+        while True:
+            for index, (rid, size, ssrc) in enumerate(self._layers):
+                payload = _vp8(frame % 12 == 0, *LAYERS[index], size)
+                pieces = [payload[at : at + 1000] for at in range(0, len(payload), 1000)]
+                for number, piece in enumerate(pieces):
+                    descriptor = b"\x10" if number == 0 else b"\x00"
+                    self._peer.send_rtp(
+                        _rtp(
+                            sequences[index],
+                            frame * 3600,
+                            ssrc,
+                            rid,
+                            number == len(pieces) - 1,
+                            descriptor + piece,
+                        )
+                    )
+                    sequences[index] += 1
+            frame += 1
+            await asyncio.sleep(0.04)
+
+
+def _vp8(key: bool, width: int, height: int, size: int) -> bytes:
+    """The start of a VP8 frame (RFC 6386 9.1); the rest is of no interest to a relay."""
+    if key:
+        return b"\x10\x00\x00\x9d\x01\x2a" + struct.pack("<HH", width, height) + bytes(size)
+    return b"\x11\x00\x00" + bytes(size)
+
+
+def _rtp(sequence: int, timestamp: int, ssrc: int, rid: str, marker: bool, payload: bytes) -> bytes:
+    elements = bytes([MID << 4]) + b"1"
+    if rid:
+        elements += bytes([RID << 4 | len(rid) - 1]) + rid.encode()
+    elements += bytes(-len(elements) % 4)
+    header = struct.pack(
+        "!BBHII", 0x90, 96 | (0x80 if marker else 0), sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc
+    )
+    return header + b"\xbe\xde" + (len(elements) // 4).to_bytes(2, "big") + elements + payload
+
+
+@contextlib.asynccontextmanager
+async def filming(relay: Relay, peer: CountingPeer, sizes: tuple[int, ...] = (400,)) -> AsyncIterator[None]:
+    """Source 1 on transport 1, live: one layer, or three with rids q, h, f."""
+    rids = ("q", "h", "f") if len(sizes) == 3 else ("",)
+    await relay.open(1, peer)
+    await relay.publish(1, 1, tuple(Layer(rid=rid) for rid in rids))
+    await asyncio.wait_for(peer.connected.wait(), 8)
+    running = asyncio.create_task(Camera(peer, rids, sizes).run())
+    try:
+        wanted = len(rids)
+        await relay.until(
+            lambda: (
+                len(
+                    {
+                        notice.layer
+                        for notice in relay.notices
+                        if isinstance(notice, LayerState) and notice.key_frame
+                    }
+                )
+                == wanted
+            )
+        )
+        yield
+    finally:
+        running.cancel()
+
+
+@pytest.mark.parametrize("setup", ["passive", "active"])
+async def test_a_peer_connects_in_both_roles_and_says_goodbye(
+    relay: Relay, peers: MakePeer, setup: str
+) -> None:
+    peer = peers()
+    await relay.open(1, peer, setup=setup)
+    await asyncio.wait_for(peer.connected.wait(), 8)
+    await relay.until(lambda: relay.steps(1) == ["ice", "dtls"])
+    (dtls,) = [notice for notice in relay.notices if isinstance(notice, TransportStep) and notice.profile]
+    assert dtls.profile is SrtpProfile.AEAD_AES_128_GCM
+    assert dtls.remote.host == "127.0.0.1"
+    peer.close()
+    await relay.until(lambda: relay.lost(1) is not None)
+    assert relay.lost(1) == TransportLost(transport=1, reason=CloseReason.DTLS_CLOSED, detail="close_notify")
+
+
+async def test_the_wrong_certificate_gets_no_media(relay: Relay, peers: MakePeer) -> None:
+    peer = peers()
+    await relay.open(1, peer, fingerprint=":".join(["AA"] * 32))
+    await relay.until(lambda: relay.lost(1) is not None)
+    lost = relay.lost(1)
+    assert lost is not None
+    assert lost.reason is CloseReason.DTLS_FAILED
+    assert relay.steps(1) == ["ice"]
+
+
+async def test_a_removed_transport_tells_its_peer(relay: Relay, peers: MakePeer) -> None:
+    peer = peers()
+    await relay.open(1, peer)
+    await asyncio.wait_for(peer.connected.wait(), 8)
+    await relay.apply(RemoveTransport(transport=1))
+    await asyncio.wait_for(peer.closed.wait(), 2)
+    assert "close_notify" in peer.fail_reason
+
+
+async def test_the_end_of_the_process_tells_every_peer(relay: Relay, peers: MakePeer) -> None:
+    peer = peers()
+    await relay.open(1, peer)
+    await asyncio.wait_for(peer.connected.wait(), 8)
+    relay.media._writer.close()
+    await asyncio.wait_for(peer.closed.wait(), 2)
+
+
+async def test_a_peer_that_goes_silent_is_lost_after_the_consent_time(relay: Relay, peers: MakePeer) -> None:
+    peer = peers()
+    await relay.open(1, peer, consent_timeout=0.5)
+    await relay.until(lambda: relay.lost(1) is not None)
+    lost = relay.lost(1)
+    assert lost is not None
+    assert lost.reason is CloseReason.CONSENT_LOST
+
+
+async def test_from_publisher_to_viewer(relay: Relay, peers: MakePeer) -> None:
+    camera, viewer = peers(), peers()
+    await relay.open(2, viewer)
+    ssrc = await relay.view(5, 2)
+    async with filming(relay, camera):
+        await relay.route(1, 5)
+        await relay.until(lambda: ssrc in viewer.received and viewer.received[ssrc].packets >= 20)
+        assert viewer.received[ssrc].missing == 0
+        assert relay.sink(5) == SinkState(sink=5, source=1, state="started", layer=0, height=180)
+
+
+async def test_the_layer_follows_the_tile(relay: Relay, peers: MakePeer) -> None:
+    camera, viewer = peers(), peers()
+    await relay.open(2, viewer)
+    ssrc = await relay.view(5, 2)
+    await relay.demand(5, 180)
+    async with filming(relay, camera, sizes=(300, 600, 1200)):
+        await relay.route(1, 5)
+        for height, layer in ((180, 0), (500, 2), (360, 1)):
+            await relay.demand(5, height)
+            await relay.until(lambda: getattr(relay.sink(5), "layer", -1) == layer)  # noqa: B023
+            assert getattr(relay.sink(5), "height", 0) == LAYERS[layer][1]
+        await relay.demand(5, 0)
+        await relay.until(lambda: getattr(relay.sink(5), "reason", "") == "paused")
+        before = viewer.received[ssrc].packets
+        await relay.demand(5, 720)
+        await relay.until(lambda: viewer.received[ssrc].packets > before + 20)
+        assert viewer.received[ssrc].missing == 0
+
+
+async def test_a_rebound_peer_keeps_both_directions(relay: Relay, peers: MakePeer) -> None:
+    """P8. The counting peer checks every 2.5 s, as a browser does; that is what the downlink waits for."""
+    camera, viewer = peers(), peers()
+    await relay.open(2, viewer)
+    ssrc = await relay.view(5, 2)
+    async with filming(relay, camera):
+        await relay.route(1, 5)
+        await relay.until(lambda: ssrc in viewer.received)
+        camera.rebind()
+        viewer.rebind()
+        before = viewer.received[ssrc].packets
+        await relay.until(lambda: viewer.received[ssrc].packets > before + 20, timeout=3.0)
+        await relay.until(lambda: "path" in relay.steps(1) and "path" in relay.steps(2))
+        assert relay.lost(1) is None
+
+
+async def test_an_ice_restart_keeps_media(relay: Relay, peers: MakePeer) -> None:
+    camera, viewer = peers(), peers()
+    await relay.open(2, viewer)
+    ssrc = await relay.view(5, 2)
+    async with filming(relay, camera):
+        await relay.route(1, 5)
+        await relay.until(lambda: ssrc in viewer.received)
+        request = RestartIce(
+            number=0, transport=2, local_ufrag="newU", local_password="n" * 24, remote_ufrag=""
+        )
+        assert (await relay.media.request(request)).error == ""
+        viewer._remote_ufrag, viewer._remote_password = "newU", "n" * 24
+        viewer._next_check = 0.0
+        viewer.rebind()
+        before = viewer.received[ssrc].packets
+        await relay.until(lambda: viewer.received[ssrc].packets > before + 20, timeout=3.0)
+        assert relay.steps(2) == ["ice", "dtls", "path"]
+        assert viewer.counters["unauthentic"] == 0
+
+
+async def test_a_restart_with_another_transports_fragment_changes_nothing(
+    relay: Relay, peers: MakePeer
+) -> None:
+    await relay.open(1, peers())
+    await relay.open(2, peers())
+    request = RestartIce(number=0, transport=2, local_ufrag="srv1", local_password="n" * 24, remote_ufrag="")
+    assert "ufrag" in (await relay.media.request(request)).error
+
+
+async def test_floods_of_garbage_end_nothing(relay: Relay, peers: MakePeer) -> None:
+    """H1–H4 in short, from strangers and from the peer's own address, while media flows."""
+    camera, viewer = peers(), peers()
+    await relay.open(2, viewer)
+    ssrc = await relay.view(5, 2)
+    async with filming(relay, camera):
+        await relay.route(1, 5)
+        await relay.until(lambda: ssrc in viewer.received)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.connect(("127.0.0.1", relay.port))
+            forged = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12)
+            hello = b"\x16\xfe\xfd" + bytes(9) + b"\x20\x01" + bytes(31)
+            for _ in range(300):
+                for data in (b"", b"\x16", forged, hello, b"\x80" * 40, secrets.token_bytes(200)):
+                    with contextlib.suppress(OSError):
+                        stranger.send(data)
+                    if data:
+                        camera.send_raw(data)
+                await asyncio.sleep(0)
+        before = viewer.received[ssrc].packets
+        await relay.until(lambda: viewer.received[ssrc].packets > before + 25)
+        assert relay.lost(1) is None
+        assert relay.lost(2) is None
+        assert viewer.received[ssrc].missing == 0
+        assert await relay.counter("dtls_dropped") >= 100
+
+
+async def test_wrong_passwords_are_counted_and_end_nothing(relay: Relay, peers: MakePeer) -> None:
+    peer, liar = peers(), peers()
+    await relay.open(1, peer)
+    await asyncio.wait_for(peer.connected.wait(), 8)
+    liar.apply(relay.answer("srv1", "not-the-password-at-all-0"))
+    async with asyncio.timeout(5):
+        while await relay.counter("ice_integrity") < 20:
+            pass
+    assert relay.lost(1) is None
+    assert relay.steps(1) == ["ice", "dtls"]
+    assert not liar.connected.is_set()
+
+
+async def test_more_handshakes_than_allowed_wait_their_turn(peers: MakePeer) -> None:
+    async with spawn_media(MediaSettings(handshakes_per_second=4)) as media:
+        listener = AddListener(listener=1, kind=ListenerKind.UDP_MUX, host="127.0.0.1")
+        done = await media.request(Apply(number=0, commands=(listener,)))
+        relay = Relay(media, done.ports[0])
+        made = [peers() for _ in range(10)]
+        for number, peer in enumerate(made, start=1):
+            await relay.open(number, peer)
+        async with asyncio.timeout(10):
+            for peer in made:
+                await peer.connected.wait()
+        assert await relay.counter("dtls_deferred") > 0
