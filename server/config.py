@@ -18,12 +18,14 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from server.start_error import StartError
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
-class ConfigError(Exception):
+class ConfigError(StartError):
     """The configuration cannot be used. `line` counts from 1, 0 = not known; `key` is dotted, "" = the whole file."""
 
     def __init__(self, path: Path | None, key: str, line: int, problem: str, remedy: str) -> None:
@@ -31,8 +33,7 @@ class ConfigError(Exception):
         self.key = key
         self.line = line
         self.problem = problem
-        self.remedy = remedy
-        super().__init__(str(self))
+        super().__init__(problem, remedy)
 
     def __str__(self) -> str:
         where = str(self.path) if self.path else "the configuration"

@@ -169,7 +169,9 @@ class Audit:
 
 def _problem(row: dict[str, object], expected: int, previous: str) -> str:
     try:
-        entry = msgspec.convert(row, Entry)
+        entry = msgspec.convert(
+            {str(name): value for name, value in row.items()}, Entry
+        )  # names are a str of their own
     except msgspec.ValidationError as error:
         return f"a field has the wrong kind: {error}"
     if entry.seq != expected:

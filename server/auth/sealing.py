@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from server.model.errors import FengsuiError
+from server.start_error import StartError
 
 KEY_SIZE: Final = 32
 NONCE_SIZE: Final = 12
@@ -27,12 +28,8 @@ class SealBroken(FengsuiError):
     code = "seal_broken"
 
 
-class UnsafeKeyFile(Exception):
-    """The key file cannot be used; `remedy` says what to do."""
-
-    def __init__(self, detail: str, remedy: str) -> None:
-        super().__init__(detail)
-        self.remedy = remedy
+class UnsafeKeyFile(StartError):
+    """The key file cannot be used."""
 
 
 class Sealer:

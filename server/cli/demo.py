@@ -18,12 +18,12 @@ from rich.console import Console
 
 from media.agent.rtsp_camera import CameraSettings, CameraUnavailable, SimulatedCamera
 from media.agent.scene import Scene
-from server.app import People, open_people
 from server.auth.devices import Camera
 from server.cli.common import operator
 from server.config import load_config
 from server.log import logging_to
 from server.model.errors import FengsuiError, NotFound
+from server.people import People, open_people
 
 START_TIMEOUT: Final = 60.0  # s
 STOP_TIMEOUT: Final = 10.0

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from server.model.errors import Unavailable
+from server.start_error import StartError
 from server.storage.migrations import upgrade
 
 BUSY_TIMEOUT: Final = 30.0  # s that SQLite waits for another process's lock
@@ -35,12 +36,8 @@ class StorageAway(Unavailable):
     code = "storage_away"
 
 
-class StorageBroken(Exception):
-    """The database cannot be opened at all; `remedy` says what to do."""
-
-    def __init__(self, detail: str, remedy: str) -> None:
-        super().__init__(detail)
-        self.remedy = remedy
+class StorageBroken(StartError):
+    """The database cannot be opened at all."""
 
 
 class Database:

@@ -128,7 +128,9 @@ positions = Table(
     Column("speed", Float, nullable=True),  # m/s
     Column("time", Float, nullable=False),  # as the device says
     Column("received", Float, nullable=False),
-    Column("suspect", Boolean, nullable=False, server_default=false()),  # an implausible jump: kept, not shown
+    Column(
+        "suspect", Boolean, nullable=False, server_default=false()
+    ),  # an implausible jump: kept, not shown
     UniqueConstraint("device_id", "key"),
     Index(None, "unit_id", "time"),
 )

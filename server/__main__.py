@@ -1,0 +1,5 @@
+"""`python -m server` is `fengsui`."""
+
+from server.cli import main
+
+main()
