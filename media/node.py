@@ -30,6 +30,7 @@ from media.protocol import (
 )
 from media.relay.bandwidth import BandwidthEstimator
 from media.relay.engine import RelayEngine
+from media.relay.folding import fold
 from media.relay.messages import (
     Ack,
     AddTransport,
@@ -173,6 +174,8 @@ class Node:
         """React to what the engine says."""
         for event in events:
             match event:
+                case FeedbackReceived():  # by far the most frequent
+                    self._feedback(event, now)
                 case StunReceived():
                     if peer := self._peers.get(event.transport):
                         self._follow(peer, peer.stun_received(event.path, event.data, now))
@@ -182,8 +185,6 @@ class Node:
                 case ConnectionClosed():
                     if peer := self._peers.get(event.transport):
                         self._follow(peer, peer.connection_closed(event.path, now))
-                case FeedbackReceived():
-                    self._feedback(event, now)
                 case EventsDropped():
                     self._faults.report("engine_events_dropped", count=event.count)
                 case _:
@@ -212,7 +213,8 @@ class Node:
             )
             self._estimators[event.transport] = estimator
         if event.samples:
-            estimator.on_feedback(event.samples, now)
+            room = self._selection.has_room(event.transport)
+            estimator.on_feedback(fold(event.samples) if room else event.samples, now)
         if event.fraction_lost >= 0.0:
             estimator.on_receiver_report(event.fraction_lost, event.rtt, now)
         if event.remb:

@@ -138,13 +138,20 @@ class DelayTrend:
 
     def _slope(self) -> float:
         """Least squares over (arrival, smoothed delay): ms of delay per ms."""
+        # One pass with plain sums, from the first arrival on: this runs for every group of every viewer.
         count = len(self._history)
-        mean_x = sum(x for x, _ in self._history) / count
-        mean_y = sum(y for _, y in self._history) / count
-        spread = sum((x - mean_x) ** 2 for x, _ in self._history)
+        start = self._history[0][0]
+        sum_x = sum_y = sum_xx = sum_xy = 0.0
+        for x, y in self._history:
+            x -= start
+            sum_x += x
+            sum_y += y
+            sum_xx += x * x
+            sum_xy += x * y
+        spread = sum_xx - sum_x * sum_x / count
         if spread <= 0.0:
             return self._previous_slope
-        return sum((x - mean_x) * (y - mean_y) for x, y in self._history) / spread
+        return (sum_xy - sum_x * sum_y / count) / spread
 
     def _judge(self, slope: float, sent_delta: float) -> None:
         if self.trend > self.threshold:

@@ -43,6 +43,9 @@ RISING, FALLING = 0.5, 0.2  # share of the newest measurement in a layer's rate:
 # and when everything fits. A few at a time, so that many links never take a callback's worth of milliseconds.
 REVIEW_TIGHT, REVIEW_EASY = 0.5, 2.0
 REVIEWS_AT_ONCE = 16
+LINKS_AT_ONCE = (
+    100  # decided about in one call; when a publisher's layer goes, the last of its viewers wait a little
+)
 FELL = 0.8  # of the estimate decided with: a reason to decide at once
 
 
@@ -92,6 +95,7 @@ class _Link:
     rate: int = 0
     demanded: int = 0
     decided_with: int = 0  # the estimate of the last decision
+    tight: bool = True  # something was held back then
     review_at: float = 0.0  # the link's entry in the heap of reviews, 0 = none
 
 
@@ -300,6 +304,11 @@ class LayerSelection:
         link.estimate, link.state = estimate, state
         link.allocator.estimated(estimate, congested=overuse, now=now)
 
+    def has_room(self, transport: int) -> bool:
+        """Whether the link carried all that was wanted at the last decision, and nothing speaks against it."""
+        link = self._links.get(transport)
+        return link is not None and not link.tight and link.state == "normal"
+
     def estimates(self) -> tuple[Estimate, ...]:
         return tuple(
             Estimate(transport=number, estimate=link.estimate, demanded=link.demanded, state=link.state)
@@ -320,10 +329,10 @@ class LayerSelection:
                 self._changed.add(transport)
         commands: list[Command] = []
         notices: list[Notice] = []
-        for transport in self._changed:
+        for _ in range(min(LINKS_AT_ONCE, len(self._changed))):
+            transport = self._changed.pop()
             if link := self._links.get(transport):
                 self._decide_link(transport, link, now, commands, notices)
-        self._changed.clear()
         return commands, notices
 
     def _decide_link(
@@ -356,8 +365,8 @@ class LayerSelection:
                 link.rate = rate
                 commands.append(SetRate(transport=transport, rate=rate))
             link.decided_with = link.estimate
-            tight = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
-            link.review_at = now + (REVIEW_TIGHT if tight else REVIEW_EASY)
+            link.tight = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
+            link.review_at = now + (REVIEW_TIGHT if link.tight else REVIEW_EASY)
             heapq.heappush(self._reviews, (link.review_at, transport))
 
     def _tell(self, number: int, sink: _Sink) -> list[Notice]:

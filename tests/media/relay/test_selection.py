@@ -311,3 +311,18 @@ def test_a_fall_of_the_estimate_is_answered_at_once_even_without_overuse() -> No
     relay.now = 0.1
     relay.selection.estimated(10, 700_000, "normal", 0.1)
     assert SelectLayer(sink=5, layer=1) in relay.decide()[0]
+
+
+def test_many_links_are_decided_about_a_hundred_at_a_time() -> None:
+    relay = Relay()
+    for number in range(250):
+        relay.viewer(1000 + number, 2000 + number)
+    relay.live(0)
+    relay.route(*range(1000, 1250))
+    while relay.decide()[0]:
+        pass
+    relay.live(1)
+    counts = []
+    while commands := relay.decide()[0]:
+        counts.append(len(commands))
+    assert counts == [100, 100, 50]
