@@ -165,9 +165,8 @@ class Audit:
 
 def _problem(row: dict[str, object], expected: int, previous: str) -> str:
     try:
-        entry = msgspec.convert(
-            {str(name): value for name, value in row.items()}, Entry
-        )  # names are a str of their own
+        # SQLAlchemy's column names are a kind of str that msgspec does not take
+        entry = msgspec.convert({str(name): value for name, value in row.items()}, Entry)
     except msgspec.ValidationError as error:
         return f"a field has the wrong kind: {error}"
     if entry.seq != expected:
