@@ -44,8 +44,12 @@ FORBIDDEN = {
         r"(?<![\w.:/])/(?:home/(?!fengsui\b)[a-z][\w-]*|root|Users/\w+|work)/"
     ),
 }
-# (file, what is found) pairs that are meant; each with the reason.
-MEANT: frozenset[tuple[str, str]] = frozenset()
+# (file, what is found) pairs that are meant.
+MEANT = frozenset(
+    {
+        ("tests/server/auth/test_passwords.py", "a default password"),  # among those that must be refused
+    }
+)
 
 SECRET_KEY = re.compile(r"(?:^|_)(?:password|passwd|passphrase|secret|token|api_key)$")
 
@@ -239,7 +243,6 @@ def test_each_supported_python_gets_one_version_of_each_package(python: str) -> 
 FRONTEND_LOCK = ROOT / "web_console" / "frontend" / "package-lock.json"
 
 
-@pytest.mark.skipif(not FRONTEND_LOCK.exists(), reason="the front end has no lock file")
 def test_front_end_packages_are_pinned_by_hash_without_addresses() -> None:
     packages = json.loads(FRONTEND_LOCK.read_text(encoding="utf-8"))["packages"]
     for path, package in packages.items():
