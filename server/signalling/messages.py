@@ -1,18 +1,25 @@
 """The messages of the WebSocket protocol; `PROTOCOL.md` beside this file is their description.
 
-TypeScript types for the console are generated from here (`python -m server.signalling.schema`), so a field that is
+TypeScript types for the console are generated from here (`python -m server.signalling.schema`); a message that is
 added here without a word in PROTOCOL.md fails `tests/test_docs.py`. JSON on the wire, UTF-8, one object per text frame.
-Times are wallclock seconds since 1970 UTC unless a name says otherwise.
+Times are wallclock seconds since 1970 UTC unless a name says otherwise. What a client sends is bounded by its type.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
-SCHEMA = 1
-MAX_FRAME = 256 * 1024
+SCHEMA: Final = 1
+MAX_FRAME: Final = 256 * 1024  # bytes
+MAX_SLOTS: Final = 25
+
+Id = Annotated[str, Meta(pattern="^[!-~]{1,64}$")]  # printable ASCII
+MaybeId = Annotated[str, Meta(pattern="^[!-~]{0,64}$")]
+Text = Annotated[str, Meta(max_length=512)]
+SlotNumber = Annotated[int, Meta(ge=0, lt=25)]
 
 
 class Message(
@@ -28,7 +35,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 # --------------------------------------------------------------------------- entities of the snapshot
 
 
-class Unit(Value):
+class Unit(Value, frozen=True, kw_only=True):
     """A person, vehicle, drone or post on the map."""
 
     id: str
@@ -38,7 +45,7 @@ class Unit(Value):
     position: Position | None = None
 
 
-class Position(Value):
+class Position(Value, frozen=True, kw_only=True):
     """WGS 84 degrees; accuracy m; heading degrees clockwise from north; speed m/s. None = not known."""
 
     lat: float
@@ -50,8 +57,12 @@ class Position(Value):
     speed: float | None = None
 
 
-class Device(Value):
-    """A credential of a unit: one phone, agent, body cam or camera."""
+class Device(Value, frozen=True, kw_only=True):
+    """A credential of a unit: one phone, agent, body cam or camera.
+
+    `online`: it has a connection or a stream now. `lastSeen`: when it was last online, to the minute while it is; None
+    = not since the server started. `battery` in percent; `network` as the phone says: wifi, 4g, ...
+    """
 
     id: str
     unit: str
@@ -59,12 +70,15 @@ class Device(Value):
     kind: str  # agent | phone | rtsp
     online: bool
     last_seen: float | None = None
-    battery: int | None = None  # percent
-    network: str = ""  # as the phone says: wifi, 4g, ...
+    battery: int | None = None
+    charging: bool | None = None
+    network: str = ""
     revoked: bool = False
 
 
-class StreamLayer(Value):
+class StreamLayer(Value, frozen=True, kw_only=True):
+    """One simulcast layer as it arrives: size in pixels, bitrate in bit/s."""
+
     rid: str
     codec: str
     width: int
@@ -75,14 +89,14 @@ class StreamLayer(Value):
     loss: float  # 0..1
 
 
-class Step(Value):
+class Step(Value, frozen=True, kw_only=True):
     """One step of the onboarding ladder."""
 
     name: str  # registered | signalled | ice | dtls | packets | key_frame | shown
     at: float | None = None  # reached when; None = not yet
 
 
-class Stream(Value):
+class Stream(Value, frozen=True, kw_only=True):
     """A channel of a device; its id survives re-publishing."""
 
     id: str
@@ -104,7 +118,7 @@ class Stream(Value):
     tcp: bool = False
 
 
-class JoinLink(Value):
+class JoinLink(Value, frozen=True, kw_only=True):
     """A link that lets one phone join without an account. The address with its secret is told once, on creation."""
 
     id: str
@@ -117,12 +131,12 @@ class JoinLink(Value):
     revoked: bool = False
 
 
-class HealthRow(Value):
+class HealthRow(Value, frozen=True, kw_only=True):
     """One line of /health: a part of the server, how it is, and the plain remedy."""
 
     id: str
     name: str
-    state: str  # ok | warning | error
+    state: str  # ok | warning | error | off
     detail: str = ""
     remedy: str = ""
     value: float | None = None
@@ -130,13 +144,22 @@ class HealthRow(Value):
     at: float = 0.0
 
 
-ENTITY_KINDS = {"unit": Unit, "device": Device, "stream": Stream, "link": JoinLink, "health": HealthRow}
+ENTITY_KINDS: Final[dict[str, type[Value]]] = {
+    "unit": Unit,
+    "device": Device,
+    "stream": Stream,
+    "link": JoinLink,
+    "health": HealthRow,
+}
 
 
-class Change(Value):
+Kind = Literal["unit", "device", "stream", "link", "health"]
+
+
+class Change(Value, frozen=True, kw_only=True):
     """`value` None = gone."""
 
-    kind: Literal["unit", "device", "stream", "link", "health"]
+    kind: Kind
     id: str
     value: Unit | Device | Stream | JoinLink | HealthRow | None = None  # decoded by kind
 
@@ -144,23 +167,27 @@ class Change(Value):
 # --------------------------------------------------------------------------- server -> client
 
 
-class User(Value):
+class User(Value, frozen=True, kw_only=True):
+    """`name` as people gave it; `permissions`: actions of `server.auth.permissions`."""
+
     id: str
     name: str
     role: str
     permissions: tuple[str, ...]
 
 
-class ServerInfo(Value):
+class ServerInfo(Value, frozen=True, kw_only=True):
+    """`time`: the server's clock; `media`: the media process is up."""
+
     name: str
     level: str
     version: str
     time: float
-    media: bool  # the media process is up
+    media: bool
     drill: bool = False
 
 
-class HelloServer(Message, tag="hello"):
+class HelloServer(Message, frozen=True, kw_only=True, tag="hello"):
     """Answer to the client's hello. `resumed`: the deltas since the client's rev follow, else a snapshot does."""
 
     schema: int
@@ -172,7 +199,9 @@ class HelloServer(Message, tag="hello"):
     stream: str = ""  # a phone's own stream
 
 
-class Snapshot(Message, tag="snapshot"):
+class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot"):
+    """Everything the client may see of the kinds it wants, as of `rev`."""
+
     rev: int
     units: tuple[Unit, ...] = ()
     devices: tuple[Device, ...] = ()
@@ -181,12 +210,14 @@ class Snapshot(Message, tag="snapshot"):
     health: tuple[HealthRow, ...] = ()
 
 
-class Delta(Message, tag="delta"):
+class Delta(Message, frozen=True, kw_only=True, tag="delta"):
+    """What became different up to `rev`."""
+
     rev: int
     changes: tuple[Change, ...]
 
 
-class Problem(Value):
+class Problem(Value, frozen=True, kw_only=True):
     """Why a command failed: stable code, English sentence, the field it is about, seconds to wait."""
 
     code: str
@@ -195,14 +226,14 @@ class Problem(Value):
     retry_after: float = 0.0
 
 
-class Reply(Message, tag="reply"):
+class Reply(Message, frozen=True, kw_only=True, tag="reply"):
     id: str
     ok: bool
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: Problem | None = None
 
 
-class SlotChanged(Message, tag="slot"):
+class SlotChanged(Message, frozen=True, kw_only=True, tag="slot"):
     """What the relay sends into one of this tab's slots."""
 
     slot: int
@@ -214,7 +245,7 @@ class SlotChanged(Message, tag="slot"):
     degraded: str = ""
 
 
-class MediaStep(Message, tag="media"):
+class MediaStep(Message, frozen=True, kw_only=True, tag="media"):
     """What becomes of this client's media session: signalled, ice, dtls, path, lost, closed."""
 
     session: str
@@ -222,13 +253,15 @@ class MediaStep(Message, tag="media"):
     detail: str = ""
 
 
-class Pong(Message, tag="pong"):
+class Pong(Message, frozen=True, kw_only=True, tag="pong"):
+    """Answer to a ping: its `t`, and the server's clock."""
+
     t: float
     time: float
 
 
-class Goodbye(Message, tag="goodbye"):
-    """Last message before the server closes: replaced, revoked, expired, logged_out, restarting, too_slow."""
+class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
+    """Last message before the server closes; `reason`: see PROTOCOL.md "Goodbye reasons"."""
 
     reason: str
 
@@ -236,7 +269,7 @@ class Goodbye(Message, tag="goodbye"):
 # --------------------------------------------------------------------------- client -> server
 
 
-class HelloClient(Message, tag="hello"):
+class HelloClient(Message, frozen=True, kw_only=True, tag="hello"):
     """First message. `token`: a join link's secret (phone); without it the cookie of the WebSocket request counts.
 
     `client`: chosen by the client, kept over reconnections; a second connection with the same one replaces the first.
@@ -244,107 +277,130 @@ class HelloClient(Message, tag="hello"):
     """
 
     schema: int
-    client: str
-    token: str = ""
-    rev: int = 0
-    want: tuple[str, ...] = ("unit", "device", "stream")
+    client: Annotated[str, Meta(pattern="^[!-~]{16,64}$")]
+    token: Text = ""
+    rev: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    want: Annotated[tuple[str, ...], Meta(max_length=16)] = ("unit", "device", "stream")
 
 
-class Ping(Message, tag="ping"):
+class Ping(Message, frozen=True, kw_only=True, tag="ping"):
+    """Sent every 2 s; `t` comes back in the pong."""
+
     t: float
 
 
-class Command(Message):
+class Command(Message, frozen=True, kw_only=True):
     """Base of commands: each gets exactly one reply with its id; a repeated id gets the first reply again."""
 
-    id: str
+    id: Id
 
 
-class MediaOffer(Command, tag="media.offer"):
+class MediaOffer(Command, frozen=True, kw_only=True, tag="media.offer"):
     """Offer of a browser. kind "console": sections in (audio, video) pairs per slot, recvonly; "phone": publishes the
     client's own stream. `session`: an earlier answer's, for more slots or an ICE restart."""
 
     kind: Literal["console", "phone"]
     sdp: str
-    session: str = ""
+    session: MaybeId = ""
 
 
-class SlotInfo(Value):
+class SlotInfo(Value, frozen=True, kw_only=True):
+    """Which m-sections of the answer carry a slot."""
+
     slot: int
     audio_mid: str
     video_mid: str
 
 
-class MediaAnswer(Value):
+class MediaAnswer(Value, frozen=True, kw_only=True):
+    """Result of media.offer. `session` is secret: it names the media connection in later commands."""
+
     session: str
     sdp: str
     slots: tuple[SlotInfo, ...] = ()
 
 
-class MediaClose(Command, tag="media.close"):
-    session: str
+class MediaClose(Command, frozen=True, kw_only=True, tag="media.close"):
+    """Close the client's media connection."""
+
+    session: Id
 
 
-class Wish(Value):
-    slot: int
-    stream: str | None
-    height: int = 0
-    priority: int = 0
+class Wish(Value, frozen=True, kw_only=True):
+    """What one slot should show. `stream` None empties it; `height` of the tile in pixels, 0 = keep but pause."""
+
+    slot: SlotNumber
+    stream: Id | None
+    height: Annotated[int, Meta(ge=0, le=8640)] = 0
+    priority: Annotated[int, Meta(ge=0, le=9)] = 0
     audio: bool = False
 
 
-class SlotSet(Command, tag="slot.set"):
-    session: str
-    wishes: tuple[Wish, ...]
+class SlotSet(Command, frozen=True, kw_only=True, tag="slot.set"):
+    """Change what the named slots show; the others stay as they are."""
+
+    session: Id
+    wishes: Annotated[tuple[Wish, ...], Meta(max_length=25)]
 
 
-class SlotShown(Command, tag="slot.shown"):
+class SlotShown(Command, frozen=True, kw_only=True, tag="slot.shown"):
     """What the viewer's eyes get: first frame shown, frozen, or shown again. Feeds the ladder's last step."""
 
-    session: str
-    slot: int
-    stream: str
+    session: Id
+    slot: SlotNumber
+    stream: Id
     state: Literal["shown", "frozen"]
 
 
-class LinkCreate(Command, tag="link.create"):
-    """A join link for a new or known unit. Reply: LinkCreated."""
+class LinkCreate(Command, frozen=True, kw_only=True, tag="link.create"):
+    """A join link that makes a phone of a unit: of `unit`, or of the unit called `name`, new if there is none.
 
-    name: str
-    hours: float = 12.0
-    unit: str = ""
+    `hours` None = the server's default.
+    """
+
+    name: Text
+    hours: float | None = None
+    unit: MaybeId = ""
 
 
-class LinkCreated(Value):
+class LinkCreated(Value, frozen=True, kw_only=True):
+    """Result of link.create; `url` and `qrSvg` (of the url) hold the secret and are told this once."""
+
     link: JoinLink
     url: str
     qr_svg: str
 
 
-class LinkRevoke(Command, tag="link.revoke"):
-    link: str
+class LinkRevoke(Command, frozen=True, kw_only=True, tag="link.revoke"):
+    """Ends a join link, its phone's media and connection."""
+
+    link: Id
 
 
-class StreamClose(Command, tag="stream.close"):
+class StreamClose(Command, frozen=True, kw_only=True, tag="stream.close"):
     """Ends a stream's publisher (it may come back); needs a reason, is audited."""
 
-    stream: str
-    reason: str
+    stream: Id
+    reason: Text
 
 
-class UnitRename(Command, tag="unit.rename"):
-    unit: str
-    name: str
+class UnitRename(Command, frozen=True, kw_only=True, tag="unit.rename"):
+    """Gives a unit another name."""
+
+    unit: Id
+    name: Text
 
 
-class PositionReport(Command, tag="position.report"):
+class PositionReport(Command, frozen=True, kw_only=True, tag="position.report"):
     """A phone's positions, oldest first, <= 100; `key` of each is its client id: sent twice, stored once."""
 
-    positions: tuple[ReportedPosition, ...]
+    positions: Annotated[tuple[ReportedPosition, ...], Meta(max_length=100)]
 
 
-class ReportedPosition(Value):
-    key: str
+class ReportedPosition(Value, frozen=True, kw_only=True):
+    """As `Position`, with the client's own id of the report."""
+
+    key: Id
     lat: float
     lon: float
     time: float
@@ -354,28 +410,99 @@ class ReportedPosition(Value):
     speed: float | None = None
 
 
-class PhoneState(Command, tag="phone.state"):
-    """A phone's own state for its unit's card."""
+class PositionsStored(Value, frozen=True, kw_only=True):
+    """Result of position.report. `stored`: how many are on disk now, those that already were included; `refused`:
+    impossible ones, which need not be sent again."""
 
-    battery: int | None = None
+    stored: int
+    refused: tuple[RefusedPosition, ...] = ()
+
+
+class RefusedPosition(Value, frozen=True, kw_only=True):
+    """`field` of the report and what is wrong with it."""
+
+    key: str
+    field: str
+    message: str
+
+
+class PhoneState(Command, frozen=True, kw_only=True, tag="phone.state"):
+    """A phone's own state for its unit's card. `battery` in percent."""
+
+    battery: Annotated[int, Meta(ge=0, le=100)] | None = None
     charging: bool | None = None
-    network: str = ""
+    network: Annotated[str, Meta(max_length=16)] = ""
 
 
-class AuditRead(Command, tag="audit.read"):
-    """The newest audit entries before a sequence number; admin only; itself audited."""
+class AuditRead(Command, frozen=True, kw_only=True, tag="audit.read"):
+    """The newest audit entries before a sequence number (0 = from the end); admin only; itself audited."""
 
-    before: int = 0
-    limit: int = 100
+    before: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
-class SessionList(Command, tag="session.list"):
+class AuditEntry(Value, frozen=True, kw_only=True):
+    """One act: who did what to what, with what result ("ok" or an error code), from where."""
+
+    seq: int
+    time: float
+    actor: str
+    action: str
+    object: str
+    result: str
+    address: str
+    detail: str
+    hash: str
+
+
+class AuditPage(Value, frozen=True, kw_only=True):
+    """Result of audit.read, newest first. `verified`: the whole chain of hashes holds; else `firstBad` is the first
+    entry that does not and `problem` says why."""
+
+    entries: tuple[AuditEntry, ...]
+    verified: bool
+    first_bad: int = 0
+    problem: str = ""
+
+
+class SessionList(Command, frozen=True, kw_only=True, tag="session.list"):
     """The caller's own log-in sessions (an admin: everybody's)."""
 
 
-class SessionEnd(Command, tag="session.end"):
-    session: str
+class LogIn(Value, frozen=True, kw_only=True):
+    """A log-in session. `id` grants nothing; `current`: the caller's own."""
 
+    id: str
+    user: str
+    name: str
+    role: str
+    created: float
+    last_seen: float
+    address: str
+    agent: str
+    current: bool
+
+
+class LogIns(Value, frozen=True, kw_only=True):
+    """Result of session.list, newest first."""
+
+    sessions: tuple[LogIn, ...]
+
+
+class SessionEnd(Command, frozen=True, kw_only=True, tag="session.end"):
+    """Ends a log-in session; its consoles are closed."""
+
+    session: Id
+
+
+# What a successful command's `result` is; the others have null.
+RESULTS: Final[dict[type[Command], type[Value]]] = {
+    MediaOffer: MediaAnswer,
+    LinkCreate: LinkCreated,
+    PositionReport: PositionsStored,
+    AuditRead: AuditPage,
+    SessionList: LogIns,
+}
 
 ClientCommand = (
     MediaOffer

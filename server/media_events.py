@@ -1,0 +1,38 @@
+"""What media tells, passed on to whoever asked: the `MediaListener` that a `MediaNode` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from server.model.ids import MediaSessionId, StreamId
+from server.model.ports import SlotState
+
+
+class MediaEvents:
+    """Fulfils `server.model.ports.MediaListener`. Subscribe before media starts; no subscriber may block or raise."""
+
+    def __init__(self) -> None:
+        self._session_step: list[Callable[[MediaSessionId, str, str], None]] = []
+        self._stream_changed: list[Callable[[StreamId], None]] = []
+        self._slot_changed: list[Callable[[MediaSessionId, int, SlotState], None]] = []
+
+    def on_session_step(self, subscriber: Callable[[MediaSessionId, str, str], None]) -> None:
+        self._session_step.append(subscriber)
+
+    def on_stream_changed(self, subscriber: Callable[[StreamId], None]) -> None:
+        self._stream_changed.append(subscriber)
+
+    def on_slot_changed(self, subscriber: Callable[[MediaSessionId, int, SlotState], None]) -> None:
+        self._slot_changed.append(subscriber)
+
+    def session_step(self, session: MediaSessionId, step: str, detail: str) -> None:
+        for subscriber in self._session_step:
+            subscriber(session, step, detail)
+
+    def stream_changed(self, stream: StreamId) -> None:
+        for subscriber in self._stream_changed:
+            subscriber(stream)
+
+    def slot_changed(self, session: MediaSessionId, slot: int, state: SlotState) -> None:
+        for subscriber in self._slot_changed:
+            subscriber(session, slot, state)

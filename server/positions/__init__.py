@@ -1,0 +1,1 @@
+"""Where units are: WGS 84 degrees, metres, metres per second."""
