@@ -37,6 +37,9 @@ from media.relay.messages import (
 WHOLE_PICTURE = 65_535  # height wanted of a sink nobody demanded anything of: the best there is
 PACE = 2.0  # × the estimate: a key frame may leave faster than the average rate
 PACE_NEED = 1.5  # × what is chosen: where the estimate is low only because little is sent
+# A link that carries all that is wanted and was calm for a while gets ordinary frames in one train: splitting them
+# costs more than everything else that is done for a viewer. Pacing is for links that are full.
+PACE_ROOMY, CALM = 10_000_000, 10.0
 PACE_CHANGE = 0.1  # smaller changes of the pacing rate are not worth a command
 RISING, FALLING = 0.5, 0.2  # share of the newest measurement in a layer's rate: fast up, slow down
 # Without a reason to decide at once a link is looked at again after so many seconds: when something is held back,
@@ -92,6 +95,7 @@ class _Link:
     sinks: set[int] = field(default_factory=set)
     estimate: int = 0
     state: str = "normal"
+    congested_at: float = -CALM
     rate: int = 0
     demanded: int = 0
     decided_with: int = 0  # the estimate of the last decision
@@ -302,6 +306,8 @@ class LayerSelection:
         if (overuse and link.state != "overuse") or estimate < FELL * link.decided_with or not link.estimate:
             self._changed.add(transport)
         link.estimate, link.state = estimate, state
+        if overuse:
+            link.congested_at = now
         link.allocator.estimated(estimate, congested=overuse, now=now)
 
     def has_room(self, transport: int) -> bool:
@@ -360,12 +366,14 @@ class LayerSelection:
             notices += self._tell(number, sink)
         if link.estimate:
             link.demanded = need(wishes, allocate(wishes, None))
+            link.tight = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
             rate = int(max(PACE * link.estimate, PACE_NEED * need(wishes, choices)))
+            if not link.tight and now - link.congested_at >= CALM:
+                rate = max(rate, PACE_ROOMY)
             if abs(rate - link.rate) > PACE_CHANGE * link.rate:
                 link.rate = rate
                 commands.append(SetRate(transport=transport, rate=rate))
             link.decided_with = link.estimate
-            link.tight = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
             link.review_at = now + (REVIEW_TIGHT if link.tight else REVIEW_EASY)
             heapq.heappush(self._reviews, (link.review_at, transport))
 

@@ -180,7 +180,7 @@ def test_the_pacing_rate_covers_what_must_be_sent_even_if_the_estimate_does_not(
     relay.viewer(5)
     relay.live(0)
     relay.route(5)
-    relay.selection.estimated(10, 30_000, "normal", 0.0)
+    relay.selection.estimated(10, 30_000, "overuse", 0.0)
     # 180 lines usually take 150 kbit/s.
     assert SetRate(transport=10, rate=225_000) in relay.decide()[0]
 
@@ -326,3 +326,23 @@ def test_many_links_are_decided_about_a_hundred_at_a_time() -> None:
     while commands := relay.decide()[0]:
         counts.append(len(commands))
     assert counts == [100, 100, 50]
+
+
+def test_a_calm_link_with_room_is_hardly_paced_and_a_full_one_is() -> None:
+    relay = Relay(layers=1)
+    relay.viewer(5)
+    relay.live(0)
+    relay.route(5)
+    relay.selection.estimated(10, 1_000_000, "normal", 0.0)
+    assert SetRate(transport=10, rate=10_000_000) in relay.decide()[0]
+    relay.now = 1.0
+    relay.selection.estimated(10, 900_000, "overuse", 1.0)
+    assert relay.decide()[0] == [SetRate(transport=10, rate=1_800_000)]
+    rates = []
+    for second in range(2, 20):
+        relay.now = float(second)
+        relay.selection.estimated(10, 900_000, "normal", relay.now)
+        rates += [(second, command) for command in relay.decide()[0]]
+    ((second, command),) = rates
+    assert command == SetRate(transport=10, rate=10_000_000)
+    assert 11 <= second <= 13
