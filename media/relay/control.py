@@ -353,6 +353,10 @@ class Control:
 
     def _add_injection(self, command: AddInjection, made: Injection) -> None:
         self._state.injections[command.injection] = made
+        for ident in command.sources:  # a new writer: what an earlier one left is not continued
+            for layer in self._state.sources[ident].layers:
+                if layer.ssrc:
+                    layer.restart()
         self._opened(made)
 
     def _remove_injection(self, command: RemoveInjection, _: None) -> None:

@@ -35,6 +35,7 @@ from media.relay.messages import (
     TransportKind,
 )
 from media.relay.snapshot import snapshot
+from media.relay.source import GATHER
 from media.relay.srtp import OK, REPLAYED, PacketBuffer, unprotect_rtcp, unprotect_rtp
 from media.relay.state import RelayState
 from media.relay.taps import MESSAGES_PER_EVENT, Injection, Tap, TapSink, inject
@@ -63,6 +64,7 @@ class PythonEngine:
         self._feedback = Feedback(self._state)
         self._control = Control(self._state, self._opened, self._closing, self._feedback.goodbye)
         self._urgent: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._pacing: asyncio.TimerHandle | None = None
         self._regular: asyncio.TimerHandle | None = None
         self._started = False
@@ -102,7 +104,7 @@ class PythonEngine:
         if self._closed:
             return
         self._closed = True
-        for timer in (self._urgent, self._pacing, self._regular):
+        for timer in (self._urgent, self._gathering, self._pacing, self._regular):
             if timer is not None:
                 timer.cancel()
         for opened in self._everything():
@@ -215,12 +217,22 @@ class PythonEngine:
         dirty = state.dirty
         if dirty:
             state.dirty = []
+            now = state.now()
             for layer in dirty:
-                layer.flush()
+                if not layer.whole(now):
+                    state.dirty.append(layer)
+                    if self._gathering is None:
+                        self._gathering = self._loop.call_later(GATHER, self._gathered)
+                else:
+                    layer.flush()
         if self._pacing is None and (state.pacing or state.dripping):
             self._pacing = self._loop.call_later(PACE, self._pace)
         if self._urgent is None and (state.repairing or state.asking or state.reporting or state.telling):
             self._soon()
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._after()
 
     def _pace(self) -> None:
         self._pacing = None

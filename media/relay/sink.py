@@ -6,7 +6,6 @@ buffer, one protect in place; per train one `sendmsg`. It makes no object per pa
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,13 +16,13 @@ from media.relay.pacing import PacketClass
 from media.relay.payloads import NO_PICTURE
 from media.relay.rewrite import Stretch, StretchLog, extended_out, squeeze, timestamp_step
 from media.relay.source import SourceLayer
-from media.relay.srtp import OK, protect_rtp
+from media.relay.srtp import protect_rtp
 from media.relay.train import Conversion, Form, MediaPacket, Run, Train, plan
 from media.relay.transport import Rate
 
 if TYPE_CHECKING:
     from media.relay.state import RelayState
-    from media.relay.transport import Transport
+    from media.relay.transport import Transport, Way
 
 MIN_REPAIR_INTERVAL: Final = 0.010  # s between two repairs of one packet
 MAX_REPAIRED: Final = 512  # packets whose last repair is remembered
@@ -68,13 +67,11 @@ class Sink(Feed):
             slot_id=ids.orientation if self.video else ids.audio_level,
         )
         self._prefix = layout.prefix
-        counter = "H" if layout.transport_sequence else ""
-        header = struct.Struct(f">HHQ{len(layout.prefix)}s{counter}{layout.slot}s{layout.padding}x")
-        self._header_size = header.size
-        self._pack = header.pack_into
-        self._forms = _forms(command, transport, layout)
-        self._form_numbers = {codec: state.form_number(form) for codec, form in self._forms.items()}
-        self._repair_forms = _repair_forms(command, self._forms) if command.rtx_ssrc else {}
+        self._command = command
+        self._forms: dict[Codec, Form] = {}
+        self._form_numbers: dict[Codec, int] = {}
+        self._repair_forms: dict[Codec, Form] = {}
+        self._shape()
         self._repair_sequence = 0
         self._repaired: OrderedDict[int, float] = (
             OrderedDict()
@@ -85,8 +82,8 @@ class Sink(Feed):
         self.log = StretchLog()
         self.last: MediaPacket | None = None  # newest packet forwarded
         self.last_layer: SourceLayer | None = None
-        self.last_timestamp = command.first_timestamp  # outgoing
-        self._last_picture: tuple[int, int] | None = None  # outgoing picture id and TL0PICIDX, not wrapped
+        self.first_timestamp = command.first_timestamp
+        self._last_stretch: Stretch | None = None  # of `last`; `stretch` is None when nothing continues it
         self._life = 0
         self._replay: tuple[list[int], MediaPacket] | None = None  # timestamps to squeeze, newest packet
         self._torn = False  # the next packet follows dropped ones
@@ -101,11 +98,22 @@ class Sink(Feed):
         self.nacks = 0
         self.key_frame_requests = 0
 
+    def _shape(self) -> None:
+        """Make the forms; the tag is known when the transport has keys."""
+        self._forms = _forms(self._command, self.transport, self.layout)
+        self._form_numbers = {codec: self.state.form_number(form) for codec, form in self._forms.items()}
+        if self._command.rtx_ssrc:
+            self._repair_forms = _repair_forms(self._command, self._forms)
+
     # ------------------------------------------------------------------ Feed
 
     @property
     def ready(self) -> bool:
         return self.transport.connected
+
+    def reconsider(self) -> None:
+        self._shape()
+        super().reconsider()
 
     def takes(self, codec: Codec) -> bool:
         return codec in self._forms
@@ -135,12 +143,33 @@ class Sink(Feed):
 
     def forward(self, layer: SourceLayer, run: Run) -> None:
         number = self._form_numbers.get(run.codec)
+        stretch = self.stretch
+        transport = self.transport
+        way = transport.selected
+        if (
+            number is None
+            or way is None
+            or way.port.congested
+            or transport.pacer is not None
+            or self._torn
+            or stretch is None
+            or stretch.layer != layer.identity
+        ):
+            self._forward_with_care(layer, run, number)
+            return
+        self._send(run.trains(number, self._forms[run.codec], self.state.out), stretch, self.ssrc, way)
+        self.last = newest = run.packets[-1]
+        self.last_layer = layer
+        self.next_out = newest.number + stretch.offset + 1
+
+    def _forward_with_care(self, layer: SourceLayer, run: Run, number: int | None) -> None:
+        """The same when something is new, limited or in the way."""
+        transport = self.transport
+        way = transport.selected
         if number is None:
             self.tell("codec")
             self.stretch = None
             return
-        transport = self.transport
-        way = transport.selected
         if way is None:
             return
         if self._torn_frame >= 0 or way.port.congested:
@@ -155,17 +184,20 @@ class Sink(Feed):
             if size > transport.longest or not pacer.try_spend(size, self.state.now(), kind):
                 self._wait(layer, run.packets, kind)
                 return
-        self._transmit(layer, layer.identity, run.packets, run.trains(number, self._forms[run.codec]))
+        self._transmit(
+            layer, layer.identity, run.packets, run.trains(number, self._forms[run.codec], self.state.out)
+        )
 
     def late(self, layer: SourceLayer, packet: MediaPacket) -> None:
         form = self._forms.get(packet.codec)
-        if form is None or not self.transport.connected:
+        way = self.transport.selected
+        if form is None or way is None:
             return
         stretch = self.log.by_number(layer.identity, packet.number)
         if stretch is None or packet.number + stretch.offset >= self.next_out:
             self.state.counters["late_dropped"] += 1
             return
-        self._send(plan([packet], form), stretch, self.ssrc)
+        self._send(plan([packet], form, self.state.out), stretch, self.ssrc, way)
 
     # ------------------------------------------------------------------ waiting and dropping
 
@@ -222,7 +254,9 @@ class Sink(Feed):
         form = self._forms.get(first.packet.codec)
         if form is not None:
             packets = [item.packet for item in items]
-            self._transmit(first.layer, first.identity, packets, plan(packets, form), first.torn)
+            self._transmit(
+                first.layer, first.identity, packets, plan(packets, form, self.state.out), first.torn
+            )
 
     # ------------------------------------------------------------------ numbering
 
@@ -241,37 +275,31 @@ class Sink(Feed):
         if stretch is None or stretch.layer != identity:
             stretch = self._start(layer, identity, packets[0])
         elif torn:
-            stretch = self.stretch = stretch.after_drop(packets[0].number, self.next_out)
+            stretch = self.stretch = self._last_stretch = stretch.after_drop(packets[0].number, self.next_out)
             self.log.append(stretch)
-        self._send(trains, stretch, self.ssrc)
-        newest = packets[-1]
-        self.next_out = newest.number + stretch.offset + 1
-        self.last = newest
+        way = self.transport.selected
+        if way is not None:
+            self._send(trains, stretch, self.ssrc, way)
+        self.last = newest = packets[-1]
         self.last_layer = layer
-        self.last_timestamp = stretch.timestamp(newest.timestamp)
-        picture = newest.picture
-        if picture.bits:
-            self._last_picture = (
-                picture.number + stretch.picture_delta,
-                picture.tl0 + stretch.tl0_delta,
-            )
+        self.next_out = newest.number + stretch.offset + 1
 
     def _start(self, layer: SourceLayer, identity: int, first: MediaPacket) -> Stretch:
         """A new stretch at `first`: numbers, time and pictures go on from what was sent before."""
-        last = self.last
+        last, before = self.last, self._last_stretch
         stamps, newest = self._replay or ([first.timestamp], first)
         self._replay = None
         room = (len(stamps) - 1) * SQUEEZE_STEP  # ticks the frames before the newest need
-        if last is None:
-            at = self.last_timestamp + room
+        if last is None or before is None:
+            at = self.first_timestamp + room
         else:
             arrivals = newest.arrival - last.arrival
             step = timestamp_step(self.clock_rate, arrivals, self._capture_delta(layer, newest))
-            at = self.last_timestamp + max(step, room + 1)
+            at = before.timestamp(last.timestamp) + max(step, room + 1)
         picture_delta = tl0_delta = 0
-        if self._last_picture is not None and first.picture.bits:
-            picture_delta = self._last_picture[0] + 1 - first.picture.number
-            tl0_delta = self._last_picture[1] + 1 - first.picture.tl0
+        if last is not None and before is not None and last.picture.bits and first.picture.bits:
+            picture_delta = last.picture.number + before.picture_delta + 1 - first.picture.number
+            tl0_delta = last.picture.tl0 + before.tl0_delta + 1 - first.picture.tl0
         stretch = Stretch(
             identity,
             first.number,
@@ -281,7 +309,7 @@ class Sink(Feed):
             tl0_delta,
             squeeze(stamps, at, SQUEEZE_STEP) if room else None,
         )
-        self.stretch = stretch
+        self.stretch = self._last_stretch = stretch
         self.log.append(stretch)
         self.tell_started(layer)
         return stretch
@@ -296,14 +324,16 @@ class Sink(Feed):
 
     def timestamp_at(self, wallclock: float, now: float) -> int:
         """The outgoing RTP timestamp of this instant, for sender reports."""
-        last, layer, stretch = self.last, self.last_layer, self.stretch
-        if last is None or layer is None:
-            return self.last_timestamp
-        if layer.report is not None and stretch is not None and stretch.layer == layer.identity:
+        last, layer, stretch = self.last, self.last_layer, self._last_stretch
+        if last is None or layer is None or stretch is None:
+            return self.first_timestamp
+        if layer.report is not None and stretch.layer == layer.identity:
             reported_at, reported = layer.report
             moved = reported + round((wallclock - reported_at) * layer.clock_rate)
             return (moved + stretch.timestamp_offset) & 0xFFFFFFFF
-        return (self.last_timestamp + round((now - last.arrival) * self.clock_rate)) & 0xFFFFFFFF
+        return (
+            stretch.timestamp(last.timestamp) + round((now - last.arrival) * self.clock_rate)
+        ) & 0xFFFFFFFF
 
     # ------------------------------------------------------------------ repair
 
@@ -345,7 +375,8 @@ class Sink(Feed):
     def _send_repair(self, packet: MediaPacket, out: int) -> None:
         stretch = self.log.by_out(out)
         form = self._repair_forms.get(packet.codec)
-        if stretch is None or form is None:
+        way = self.transport.selected
+        if stretch is None or form is None or way is None:
             return
         body = bytearray(packet.payload)
         _move_picture(body, 0, packet, stretch)
@@ -364,79 +395,81 @@ class Sink(Feed):
         self.retransmitted += 1
         own = Stretch(stretch.layer, 0, 0, stretch.timestamp_offset, squeezed=stretch.squeezed)
         packets, octets = self.packets, self.octets
-        self._send(plan([repair], form), own, self.rtx_ssrc)
+        self._send(plan([repair], form, self.state.out), own, self.rtx_ssrc, way)
         self.packets, self.octets = packets, octets  # reports count the media stream only
 
     # ------------------------------------------------------------------ the loop
 
-    def _send(self, trains: list[Train], stretch: Stretch, ssrc: int) -> None:
+    def _send(self, trains: list[Train], stretch: Stretch, ssrc: int, way: Way) -> None:
+        """Write each train into the send buffer in one go, protect its packets in place, send it in one go."""
         transport = self.transport
-        way = transport.selected
-        if way is None:
-            return
         state = self.state
         out = state.out
-        data, view, base, length = out.data, out.view, out.base, out.length
-        pack = self._pack
+        data = out.data
+        length = out.length
         prefix = self._prefix
-        layout = self.layout
-        header = self._header_size
         offset = stretch.offset
-        moved = stretch.picture_delta or stretch.tl0_delta
+        squeezed = stretch.squeezed
         sequence = transport.sequence
-        counted = layout.transport_sequence
-        protected = transport.sender is not None
-        handle = tag = None
-        tag = 0
-        if transport.sender is not None:
-            handle = transport.sender.handle
-            tag = transport.sender.tag
+        counted = self.layout.transport_sequence
+        sender = transport.sender
         now = state.now()
-        if layout.send_time_at >= 0:
-            at = layout.send_time_at
+        if self.layout.send_time_at >= 0:
+            at = self.layout.send_time_at
             prefix = prefix[:at] + absolute_send_time(now) + prefix[at + 3 :]
-        for timestamp, items, size, last, octets in trains:
-            stamp_ssrc = stretch.timestamp(timestamp) << 32 | ssrc
-            segment = header + size + tag
-            at = 0
-            first = sequence
-            for head, number, body, extra, packet in items:
-                if counted:
-                    pack(
-                        data,
-                        at,
-                        head,
-                        (number + offset) & 0xFFFF,
-                        stamp_ssrc,
-                        prefix,
-                        sequence & 0xFFFF,
-                        extra,
-                    )
-                    sequence += 1
-                else:
-                    pack(data, at, head, (number + offset) & 0xFFFF, stamp_ssrc, prefix, extra)
-                start = at + header
-                end = start + len(body)
-                data[start:end] = body
-                if moved:
-                    _move_picture(data, start, packet, stretch)
-                if protected:
-                    length[0] = end - at
-                    if protect_rtp(handle, base + at, length) != OK:
-                        # Never let clear bytes out: the whole train stays here.
-                        state.counters["protect_failed"] += 1
-                        break
-                at += segment
+        for train in trains:
+            if squeezed is None:
+                stamp_ssrc = (train.timestamp + stretch.timestamp_offset & 0xFFFFFFFF) << 32 | ssrc
             else:
-                count = len(items)
-                total = at - size + last
-                way.port.send_train(view[:total], segment, way.remote, way.info)
+                stamp_ssrc = stretch.timestamp(train.timestamp) << 32 | ssrc
+            count = train.count
+            values = train.values
+            first = train.numbers[0] + offset & 0xFFFF
+            if count == 1:
+                values[1] = first
+                values[2] = stamp_ssrc
+                values[3] = prefix
                 if counted:
-                    transport.trains.append((first, count, now, segment, header + last + tag))
-                self.packets += count
-                self.octets += octets
-                transport.packets_sent += count
-                transport.bytes_sent += total
+                    values[4] = sequence & 0xFFFF
+            else:
+                stride = train.stride
+                if train.consecutive and first + count <= 0x10000:
+                    values[1::stride] = range(first, first + count)
+                else:
+                    values[1::stride] = [number + offset & 0xFFFF for number in train.numbers]
+                values[2::stride] = (stamp_ssrc,) * count
+                values[3::stride] = (prefix,) * count
+                if counted:
+                    low = sequence & 0xFFFF
+                    if low + count <= 0x10000:
+                        values[4::stride] = range(low, low + count)
+                    else:
+                        values[4::stride] = [number & 0xFFFF for number in range(low, low + count)]
+            train.pack(data, 0, *values)
+            if stretch.picture_delta or stretch.tl0_delta:
+                for start, packet in zip(train.starts, train.packets, strict=True):
+                    _move_picture(data, start, packet, stretch)
+            if sender is not None:
+                handle = sender.handle
+                for pointer, size in zip(train.pointers, train.lengths):  # noqa: B905 - equal, and this is the loop
+                    length[0] = size
+                    if protect_rtp(handle, pointer, length):
+                        break
+                else:
+                    size = 0
+                if size:
+                    # Never let clear bytes out: the whole train stays here.
+                    state.counters["protect_failed"] += 1
+                    continue
+            total = train.total
+            way.port.send_train(out.view[:total], train.segment, way.remote, way.info)
+            if counted:
+                transport.trains.append((sequence, count, now, train.segment, train.last))
+                sequence += count
+            self.packets += count
+            self.octets += train.octets
+            transport.packets_sent += count
+            transport.bytes_sent += total
         transport.sequence = sequence
 
 
@@ -447,10 +480,19 @@ def _forms(command: AddSink, transport: Transport, layout: OutgoingLayout) -> di
         types.setdefault(codec.codec, codec.payload_type)
     ids = transport.extensions
     slot = (ids.orientation if command.kind is MediaKind.VIDEO else ids.audio_level) if layout.slot else 0
-    levelled = transport.kind is not TransportKind.PLAIN
 
     def form(payload_type: int, conversion: Conversion = Conversion.NONE, inner: int = 0) -> Form:
-        return Form(payload_type, conversion, inner, layout.extended, slot, levelled)
+        return Form(
+            payload_type=payload_type,
+            conversion=conversion,
+            inner=inner,
+            levelled=transport.kind is not TransportKind.PLAIN,
+            slot=slot,
+            prefix=len(layout.prefix),
+            counted=layout.transport_sequence,
+            padding=layout.padding,
+            tag=transport.sender.tag if transport.sender is not None else 0,
+        )
 
     forms = {codec: form(payload_type) for codec, payload_type in types.items()}
     opus, redundant = types.get(Codec.OPUS), types.get(Codec.RED)

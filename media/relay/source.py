@@ -42,6 +42,8 @@ MAX_HELD: Final = 200  # packets
 STALL_AFTER: Final = 1.0  # s without a packet
 KEY_FRAME_INTERVAL: Final = 1.0  # s between two requests to one layer
 GATHER_LIMIT: Final = 64  # packets of a layer that wait for the end of a batch
+GATHER: Final = 0.001  # s that the beginning of a frame waits for its end, so that it leaves as one train
+GATHER_FOR: Final = 4  # sinks from which on that is worth it
 MAX_JUMP: Final = 3_000  # packets forward or back beyond which a layer begins a new life
 RESTART_STRAYS: Final = 4  # late beyond that in a row
 
@@ -380,6 +382,17 @@ class SourceLayer:
         if self.drip.done(now):
             self.drip = None
             self.state.dripping.discard(self)
+
+    def whole(self, now: float) -> bool:
+        """Whether what is pending should leave now rather than wait a moment for the rest of its frame."""
+        pending = self.pending
+        return (
+            not pending
+            or not self.video
+            or len(self.feeding) < GATHER_FOR
+            or pending[-1].marker
+            or now - pending[0].arrival >= GATHER
+        )
 
     def flush(self) -> None:
         """Send what is pending to every sink this layer feeds."""

@@ -17,6 +17,7 @@ from pylibsrtp._binding import ffi, lib  # type: ignore[import-not-found,unused-
 from media.relay.messages import SrtpProfile
 
 REPLAY_WINDOW: Final = 1024  # packets (RFC 3711 3.3.2 asks for at least 64)
+SEND_WINDOW: Final = 128  # packets of our own that are remembered as sent; shifting a wide window costs time
 MAX_TRAILER: Final = 20  # bytes that protection adds at most: RTCP in GCM, tag 16 + index 4
 
 _PROFILES: Final[dict[SrtpProfile, int]] = {
@@ -79,7 +80,7 @@ class SrtpContext:
             ssrc_type=Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND,
             srtp_profile=_PROFILES[profile],
         )
-        policy.window_size = REPLAY_WINDOW
+        policy.window_size = REPLAY_WINDOW if inbound else SEND_WINDOW
         cell = ffi.new("srtp_t *")
         status = lib.srtp_create(cell, policy._policy)
         if status != OK:

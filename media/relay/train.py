@@ -9,11 +9,15 @@ copy.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from media.relay.messages import Codec
 from media.relay.payloads import Picture
+from media.relay.srtp import PacketBuffer
 from media.relay.udp import MAX_SEGMENTS, MAX_TRAIN
 from media.rtp import red
 from media.rtp.errors import PacketError
@@ -81,35 +85,97 @@ class Conversion(IntEnum):
 class Form(NamedTuple):
     """How packets of one codec leave towards a viewer; viewers with equal forms share plans.
 
-    `inner`: the viewer's Opus payload type inside RED. `slot`: id of the two-byte extension element, 0 = none.
+    `inner`: the viewer's Opus payload type inside RED. `levelled`: padding may make datagrams equal. `slot`: id of the
+    two-byte extension element, 0 = none. The rest is the shape of header (`OutgoingLayout`) and tag: bytes between the
+    fixed header and the transport sequence, whether there is one, fill bytes, authentication tag.
     """
 
     payload_type: int
     conversion: Conversion
     inner: int
-    extended: bool
-    slot: int
     levelled: bool
+    slot: int
+    prefix: int
+    counted: bool
+    padding: int
+    tag: int
 
 
-class Item(NamedTuple):
-    """One datagram of a train: first two header bytes, number, body with padding, extension element, origin."""
+class Train:
+    """Datagrams of one timestamp, laid out in the send buffer for every viewer of one form.
 
-    head: int
-    number: int
-    body: bytes
-    extra: bytes
-    packet: MediaPacket
+    `pack` writes the whole train, headers and bodies, from `values`; of these a viewer replaces the sequence numbers
+    (`values[1::stride]`), the timestamp and SSRC as one number (2), the extension prefix (3) and, when the form is
+    `counted`, the transport sequence (4). The list is shared: whoever packs overwrites what the one before wrote.
+    `pointers` and `lengths` are what is then protected in place.
+    """
+
+    __slots__ = (
+        "consecutive",
+        "count",
+        "last",
+        "lengths",
+        "numbers",
+        "octets",
+        "pack",
+        "packets",
+        "pointers",
+        "segment",
+        "starts",
+        "stride",
+        "timestamp",
+        "total",
+        "values",
+    )
+
+    def __init__(
+        self, group: list[tuple[MediaPacket, bytes]], size: int, form: Form, out: PacketBuffer
+    ) -> None:
+        count = len(group)
+        final = count - 1
+        base = 0x9000 if form.prefix else 0x8000
+        values: list[object] = []
+        self.octets = 0
+        for index, (packet, body) in enumerate(group):
+            self.octets += len(body)
+            head = base | packet.marker << 7 | form.payload_type
+            missing = size - len(body)
+            if missing and index != final:
+                body += bytes(missing - 1) + bytes((missing,))
+                head |= 0x2000
+            values += (
+                (head, 0, 0, b"", 0, _element(packet, form.slot), body)
+                if form.counted
+                else (head, 0, 0, b"", _element(packet, form.slot), body)
+            )
+        last = len(group[-1][1])
+        if not final:
+            size = last
+        header, self.pack = _packer(form, size, last, count)
+        self.stride = 7 if form.counted else 6
+        self.values = values
+        self.count = count
+        self.packets = [packet for packet, _ in group]
+        self.numbers = [packet.number for packet in self.packets]
+        self.consecutive = self.numbers[-1] - self.numbers[0] == final
+        self.timestamp = group[0][0].timestamp
+        self.segment = segment = header + size + form.tag
+        self.last = header + last + form.tag
+        self.total = segment * final + self.last
+        self.pointers = [out.base + segment * index for index in range(count)]
+        self.lengths = [header + size] * final + [header + last]
+        self.starts = [segment * index + header for index in range(count)]
 
 
-class Train(NamedTuple):
-    """Datagrams of one `timestamp`. All bodies but the last have `size` bytes; `octets`: payload without padding."""
+Pack = Callable[..., None]
 
-    timestamp: int
-    items: list[Item]
-    size: int
-    last: int
-    octets: int
+
+@lru_cache(maxsize=1024)
+def _packer(form: Form, size: int, last: int, count: int) -> tuple[int, Pack]:
+    """(header size, the function that writes a train of this shape)."""
+    header = f"HHQ{form.prefix}s{'H' if form.counted else ''}{2 if form.slot else 0}s{form.padding}x"
+    bodies = f"{header}{size}s{form.tag}x" * (count - 1) + f"{header}{last}s"
+    return struct.calcsize(">" + header), struct.Struct(">" + bodies).pack_into
 
 
 def convert(packet: MediaPacket, form: Form) -> bytes | None:
@@ -143,8 +209,8 @@ def convert(packet: MediaPacket, form: Form) -> bytes | None:
         return None
 
 
-def plan(packets: list[MediaPacket], form: Form, longest: int = MAX_SEGMENTS) -> list[Train]:
-    """The trains of a run of packets in rising order; none has more than `longest` datagrams."""
+def plan(packets: list[MediaPacket], form: Form, out: PacketBuffer) -> list[Train]:
+    """The trains of a run of packets in rising order."""
     trains: list[Train] = []
     group: list[tuple[MediaPacket, bytes]] = []
     top = low = 0
@@ -158,7 +224,7 @@ def plan(packets: list[MediaPacket], form: Form, longest: int = MAX_SEGMENTS) ->
         fits = (
             not closed
             and packet.timestamp == stamp
-            and 0 < len(group) < longest
+            and 0 < len(group) < MAX_SEGMENTS
             and (len(group) + 1) * (max(top, size) + _OVERHEAD) <= MAX_TRAIN
         )
         if fits and low <= size <= top:
@@ -171,31 +237,14 @@ def plan(packets: list[MediaPacket], form: Form, longest: int = MAX_SEGMENTS) ->
             closed = True
         else:
             if group:
-                trains.append(_couple(group, top, form))
+                trains.append(Train(group, top, form, out))
             group = [(packet, body)]
             top = low = size
             closed = False
             stamp = packet.timestamp
     if group:
-        trains.append(_couple(group, top, form))
+        trains.append(Train(group, top, form, out))
     return trains
-
-
-def _couple(group: list[tuple[MediaPacket, bytes]], size: int, form: Form) -> Train:
-    items = []
-    octets = 0
-    final = len(group) - 1
-    base = 0x9000 if form.extended else 0x8000
-    for index, (packet, body) in enumerate(group):
-        octets += len(body)
-        head = base | packet.marker << 7 | form.payload_type
-        missing = size - len(body)
-        if missing and index != final:
-            body += bytes(missing - 1) + bytes((missing,))
-            head |= 0x2000
-        items.append(Item(head, packet.number, body, _element(packet, form.slot), packet))
-    last = len(items[-1].body)
-    return Train(group[0][0].timestamp, items, size if final else last, last, octets)
 
 
 def _element(packet: MediaPacket, slot: int) -> bytes:
@@ -216,9 +265,9 @@ class Run:
         self.size = sum([len(packet.payload) for packet in packets])
         self._plans: dict[int, list[Train]] = {}
 
-    def trains(self, number: int, form: Form) -> list[Train]:
-        """The plan for `form`, whose interned number is `number`."""
+    def trains(self, number: int, form: Form, out: PacketBuffer) -> list[Train]:
+        """The plan for `form`, whose interned number is `number`, in the send buffer."""
         trains = self._plans.get(number)
         if trains is None:
-            trains = self._plans[number] = plan(self.packets, form)
+            trains = self._plans[number] = plan(self.packets, form, out)
         return trains
