@@ -227,6 +227,8 @@ class Problem(Value, frozen=True, kw_only=True):
 
 
 class Reply(Message, frozen=True, kw_only=True, tag="reply"):
+    """The one answer to a command; `result` is as RESULTS says, null when it failed."""
+
     id: str
     ok: bool
     result: msgspec.Raw = msgspec.Raw(b"null")
