@@ -27,6 +27,7 @@ from media.protocol import (
     StartPull,
     Statistics,
     StopPull,
+    TransportLost,
 )
 from media.relay.bandwidth import BandwidthEstimator
 from media.relay.engine import RelayEngine
@@ -34,6 +35,7 @@ from media.relay.folding import fold
 from media.relay.messages import (
     Ack,
     AddTransport,
+    CloseReason,
     Command,
     ConnectionClosed,
     DtlsReceived,
@@ -112,7 +114,11 @@ class Node:
             self.measure(request.number, now, figures())
             self.outbox.put(Done(number=request.number))
         else:
-            done = self._requests[type(request)](request, now)
+            try:
+                done = self._requests[type(request)](request, now)
+            except Exception as error:  # a bug, but not one that all peers should end for
+                self._faults.report("request_failed", request=type(request).__name__, error=repr(error))
+                done = Done(number=request.number, error=f"internal: {error!r}")
             self._decide(now)
             self.outbox.put(done)
 
@@ -176,15 +182,9 @@ class Node:
             match event:
                 case FeedbackReceived():  # by far the most frequent
                     self._feedback(event, now)
-                case StunReceived():
+                case StunReceived() | DtlsReceived() | ConnectionClosed():
                     if peer := self._peers.get(event.transport):
-                        self._follow(peer, peer.stun_received(event.path, event.data, now))
-                case DtlsReceived():
-                    if peer := self._peers.get(event.transport):
-                        self._follow(peer, peer.dtls_received(event.path, event.data, now))
-                case ConnectionClosed():
-                    if peer := self._peers.get(event.transport):
-                        self._follow(peer, peer.connection_closed(event.path, now))
+                        self._peer_event(peer, event, now)
                 case EventsDropped():
                     self._faults.report("engine_events_dropped", count=event.count)
                 case _:
@@ -231,6 +231,30 @@ class Node:
             self.outbox.put(notice)
 
     # ------------------------------------------------------------------ peers
+
+    def _peer_event(
+        self, peer: WebRtcTransport, event: StunReceived | DtlsReceived | ConnectionClosed, now: float
+    ) -> None:
+        match event:
+            case StunReceived():
+                self._guarded(peer, lambda: peer.stun_received(event.path, event.data, now))
+            case DtlsReceived():
+                self._guarded(peer, lambda: peer.dtls_received(event.path, event.data, now))
+            case ConnectionClosed():
+                self._guarded(peer, lambda: peer.connection_closed(event.path, now))
+
+    def _guarded(self, peer: WebRtcTransport, react: Callable[[], Steps]) -> None:
+        """Let a peer react; a bug that it runs into ends that peer and no other."""
+        try:
+            steps = react()
+        except Exception as error:
+            self._faults.report("peer_failed", transport=peer.number, error=repr(error))
+            peer.lost = True
+            lost = TransportLost(
+                transport=peer.number, reason=CloseReason.DTLS_FAILED, detail=f"internal: {error!r}"
+            )
+            steps = Steps(notices=[lost])
+        self._follow(peer, steps)
 
     def _follow(self, peer: WebRtcTransport, steps: Steps) -> None:
         if steps.commands:

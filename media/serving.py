@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,7 +50,6 @@ class MediaService:
         self._stopping = asyncio.Event()
         self._control: _Control | None = None
         self._worst_lag = 0.0
-        self._lags = 0
 
     async def run(self, listening: socket.socket | None, connected: socket.socket | None) -> None:
         """Serve the control process on a connected socket, or the first that connects to a listening one.
@@ -62,6 +62,7 @@ class MediaService:
         identity = make_identity(datetime.now(UTC))
         engine = self._make_engine(loop)
         self._faults = FaultLog(self._log, loop.time)
+        loop.set_exception_handler(self._unhandled)
         self._node = Node(
             engine=engine,
             dtls=DtlsFactory(identity),
@@ -99,6 +100,12 @@ class MediaService:
                 self._control.transport.close()
             loop.remove_reader(engine.event_fd())
             self._node.close()
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A callback raised: a bug. The others go on."""
+        error = context.get("exception")
+        trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+        self._faults.report("unhandled", message=str(context.get("message")), error=trace)
 
     # ------------------------------------------------------------------ control
 

@@ -26,6 +26,7 @@ from media.relay.messages import (
     MediaKind,
     RemoveSink,
     RemoveSource,
+    RemoveTap,
     RemoveTransport,
     SelectLayer,
     SetRate,
@@ -79,6 +80,7 @@ class _Sink:
     kind: MediaKind
     transport: int
     demand: Demand
+    tap: int = 0
     source: int = 0
     layer: int = -1  # what we last asked the engine for
     started: int | None = None  # what the engine says it sends
@@ -148,6 +150,9 @@ class LayerSelection:
                     self._add_sink(command)
                 case RemoveSink():
                     self._remove_sink(command.sink)
+                case RemoveTap():
+                    for number in [each for each, sink in self._sinks.items() if sink.tap == command.tap]:
+                        self._remove_sink(number)
                 case SetRoutes():
                     self._route(command.source, command.sinks)
                 case SelectLayer():
@@ -183,7 +188,9 @@ class LayerSelection:
 
     def _add_sink(self, command: AddSink) -> None:
         demand = Demand(sink=command.sink, height=WHOLE_PICTURE, priority=command.priority)
-        self._sinks[command.sink] = _Sink(kind=command.kind, transport=command.transport, demand=demand)
+        self._sinks[command.sink] = _Sink(
+            kind=command.kind, transport=command.transport, demand=demand, tap=command.tap
+        )
         self._links.setdefault(command.transport, _Link()).sinks.add(command.sink)
 
     def _remove_sink(self, number: int) -> None:

@@ -10,11 +10,15 @@ import struct
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import structlog
 
 from media.client import MediaClient, spawn_media
+from media.log import FaultLog
+from media.node import Node, ProcessFigures
 from media.protocol import (
     Apply,
     Demand,
+    Done,
     LayerState,
     Notice,
     OpenIce,
@@ -24,8 +28,10 @@ from media.protocol import (
     TransportLost,
     TransportStep,
 )
+from media.relay.engine_python import PythonEngine
 from media.relay.messages import (
     AddListener,
+    Address,
     AddSink,
     AddSource,
     AddTransport,
@@ -36,14 +42,18 @@ from media.relay.messages import (
     Layer,
     ListenerKind,
     MediaKind,
+    Path,
     RemoveTransport,
     SetRoutes,
     SinkCodec,
     SourceCodec,
     SrtpProfile,
+    StunReceived,
+    Transaction,
     TransportKind,
 )
 from media.settings import MediaSettings
+from media.transport.webrtc import Steps
 from support.counting_peer import CountingPeer, shared_identity
 
 PASSWORD = "serverpassword0123456789"
@@ -465,3 +475,61 @@ async def test_more_handshakes_than_allowed_wait_their_turn(peers: MakePeer) -> 
             for peer in made:
                 await peer.connected.wait()
         assert await relay.counter("dtls_deferred") > 0
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    """A node in this process, on an engine that nobody sends to."""
+    loop = asyncio.get_running_loop()
+    faults = FaultLog(structlog.wrap_logger(structlog.ReturnLogger()), loop.time)
+    node = Node(engine=PythonEngine(loop), dtls=shared_identity()[1], settings=MediaSettings(), faults=faults)
+    yield node
+    node.close()
+
+
+async def test_a_bug_in_a_request_is_answered(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(transaction: Transaction) -> Ack:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node._engine, "apply", bug)
+        node.handle(Apply(number=7, commands=()), 0.0, _no_figures)
+    assert node.outbox.pop() == Done(number=7, error="internal: ZeroDivisionError()")
+    node.handle(Apply(number=8, commands=()), 0.0, _no_figures)
+    assert node.outbox.pop() == Done(number=8)
+
+
+async def test_a_bug_that_one_peer_runs_into_ends_that_peer_alone(node: Node) -> None:
+    identity, _ = shared_identity()
+    for number in (1, 2):
+        add = AddTransport(transport=number, kind=TransportKind.WEBRTC, ufrags=(f"srv{number}",))
+        node.handle(Apply(number=number, commands=(add,)), 0.0, _no_figures)
+        request = OpenIce(
+            number=10 + number,
+            transport=number,
+            local_ufrag=f"srv{number}",
+            local_password=PASSWORD,
+            remote_ufrag="",
+            setup="passive",
+            fingerprints=(("sha-256", identity.fingerprint),),
+        )
+        node.handle(request, 0.0, _no_figures)
+
+    def bug(path: Path, data: bytes, now: float) -> Steps:
+        raise ZeroDivisionError
+
+    node._peers[1].stun_received = bug  # type: ignore[method-assign]
+    path = Path(listener=1, local=Address("127.0.0.1", 1), remote=Address("127.0.0.1", 2))
+    for number in (1, 2):
+        node.take((StunReceived(transport=number, path=path, data=b"junk"),), 1.0)
+    assert set(node._peers) == {2}
+    assert node.counters()["peer_failed"] == 1
+    lost = [notice for notice in iter(node.outbox.pop, None) if isinstance(notice, TransportLost)]
+    assert [notice.transport for notice in lost] == [1]
+    node.tick(20.0)
+    lost = [notice for notice in iter(node.outbox.pop, None) if isinstance(notice, TransportLost)]
+    assert [(notice.transport, notice.reason) for notice in lost] == [(2, CloseReason.ICE_TIMEOUT)]
+
+
+def _no_figures() -> ProcessFigures:
+    return ProcessFigures(cpu_seconds=0.0, resident_bytes=0, loop_lag_ms=0.0)

@@ -18,6 +18,7 @@ from media.relay.messages import (
     MediaKind,
     RemoveSink,
     RemoveSource,
+    RemoveTap,
     RemoveTransport,
     SelectLayer,
     SetRate,
@@ -280,6 +281,8 @@ def test_a_tap_gets_the_best_layer_and_nothing_limits_it() -> None:
     relay.apply(AddSink(sink=7, kind=MediaKind.VIDEO, tap=1))
     relay.live(0, 1, 2)
     assert relay.route(7) == [SelectLayer(sink=7, layer=2)]
+    relay.apply(RemoveTap(tap=1))
+    assert relay.selection._sinks == {}
 
 
 def test_a_link_is_looked_at_again_when_its_estimate_rises() -> None:
