@@ -30,6 +30,7 @@ from media.protocol import (
 )
 from media.relay.engine_python import PythonEngine
 from media.relay.messages import (
+    Ack,
     AddListener,
     Address,
     AddSink,
