@@ -29,6 +29,7 @@ export interface Device {
   online: boolean;
   lastSeen: number | null;
   battery: number | null;
+  charging: boolean | null;
   network: string;
   revoked: boolean;
 }

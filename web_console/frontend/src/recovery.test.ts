@@ -44,6 +44,15 @@ describe("recovery", () => {
     expect(recovery.tick(15, true)).toBe("restart");
   });
 
+  it("asks again for a restart that the server could not be asked for", () => {
+    up();
+    recovery.pathFailed(10);
+    recovery.tick(10, true);
+    recovery.interrupted();
+    expect(recovery.tick(30, false)).toBeNull();
+    expect(recovery.tick(40, true)).toBe("restart");
+  });
+
   it("joins again when a restart does not help within 8 s", () => {
     up();
     recovery.pathFailed(10);

@@ -51,6 +51,11 @@ export class Recovery {
     else if (this.phase === "joining" || this.phase === "restarting") this.lost(now);
   }
 
+  /** A restart could not be asked for; it is asked for again as soon as that is possible. */
+  interrupted(): void {
+    if (this.phase === "restarting") this.phase = "shaky";
+  }
+
   /** The session is gone, or an offer was refused: join again after a while, longer each time. */
   lost(now: number): void {
     if (this.phase === "off" || this.phase === "waiting") return;

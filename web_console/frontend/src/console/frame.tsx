@@ -1,0 +1,284 @@
+/** The frame of every dispatcher's page: top bar, rail, the page, and what lies over all of it. */
+import { post } from "../api.ts";
+import { beat, now, serverTime } from "../clock.ts";
+import { Icon } from "../icon.tsx";
+import type { IconName } from "../icon-names.ts";
+import { language, setLanguage } from "../language.ts";
+import { t as common } from "../strings/common.ts";
+import { type ConsoleKey, t } from "../strings/console.ts";
+import { setTheme, THEMES, theme } from "../theme.ts";
+import { clockTime, date } from "../times.ts";
+import { levelName } from "../views/level.ts";
+import { ModelContext, useModel } from "./context.ts";
+import { HealthPage } from "./health.tsx";
+import { Help } from "./help.tsx";
+import { Invite } from "./invite.tsx";
+import { Menu } from "./menu.tsx";
+import type { ConsoleModel, Page } from "./model.ts";
+import { WallPage } from "./wall.tsx";
+
+export function Console({ model }: { model: ConsoleModel }) {
+  const status = model.link.status.value;
+  const stale = status.everReady && status.phase !== "ready";
+  return (
+    <ModelContext.Provider value={model}>
+      <a class="skip" href="#main">
+        {t("skip_to_main")}
+      </a>
+      <TopBar />
+      {stale && <LostBanner />}
+      <div class={`below ${stale ? "stale" : ""}`}>
+        <Rail />
+        <main id="main" tabIndex={-1}>
+          {status.ended ? <Ended reason={status.ended} /> : !status.everReady && <Starting />}
+          <WallPage />
+          <HealthPage />
+        </main>
+      </div>
+      {model.typed.value && (
+        <p class="typed" role="status">
+          {t("number_typed", { n: model.typed.value })}
+        </p>
+      )}
+      <Said />
+      {model.helpOpen.value && <Help />}
+      {model.inviteOpen.value && <Invite />}
+    </ModelContext.Provider>
+  );
+}
+
+function Said() {
+  const model = useModel();
+  const { text, until } = model.said.value;
+  const shown = text !== "" && beat.value < until;
+  return (
+    <p class={`said ${shown ? "" : "only-read"}`} role="status" aria-live="polite">
+      {shown ? text : ""}
+    </p>
+  );
+}
+
+function Starting() {
+  return (
+    <p class="starting" role="status">
+      <Icon name="loader-circle" size={20} /> {t("starting")}
+    </p>
+  );
+}
+
+function LostBanner() {
+  const model = useModel();
+  const status = model.link.status.value;
+  beat.value; // seconds are counted
+  const seconds = Math.max(0, Math.floor(now() - status.heard));
+  return (
+    <div class="lost" role="alert" aria-live="off">
+      <Icon name="unplug" size={20} />
+      <strong class="num">{t("lost_title", { n: seconds })}</strong>
+      <span class="num">
+        {status.retryIn > 0 ? t("lost_retry_in", { n: status.retryIn }) : t("lost_retrying")}
+      </span>
+      {status.unanswered > 0 && <span class="num">{t("lost_queued", { n: status.unanswered })}</span>}
+    </div>
+  );
+}
+
+const ENDS: Record<string, ConsoleKey> = {
+  logged_out: "ended_logged_out",
+  not_logged_in: "ended_not_logged_in",
+  revoked: "ended_revoked",
+  expired: "ended_expired",
+  schema: "ended_schema",
+};
+
+function Ended({ reason }: { reason: string }) {
+  return (
+    <div class="ended" role="alertdialog" aria-label={t("ended_title")}>
+      <h2>{t("ended_title")}</h2>
+      <p>{t(ENDS[reason] ?? "ended_not_logged_in")}</p>
+      <button
+        type="button"
+        class="primary"
+        autofocus
+        onClick={() => {
+          if (reason === "schema") location.reload();
+          else location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+        }}
+      >
+        {reason === "schema" ? t("reload") : t("log_in_again")}
+      </button>
+    </div>
+  );
+}
+
+function TopBar() {
+  const model = useModel();
+  const server = model.server.value;
+  const { name, level } = server ?? model.initial.server;
+  beat.value; // the clock goes
+  const time = serverTime();
+  return (
+    <header class={`top ${server?.drill ? "drill" : ""}`}>
+      <img src="/static/favicon.svg" width="28" height="28" alt="" />
+      <strong class="place">
+        {levelName(level) && <span class="level">{levelName(level)}</span>}
+        {name}
+      </strong>
+      {server?.drill && <span class="drill-mark">{t("drill")}</span>}
+      <span class="spring" />
+      <LinkChips />
+      <time class="clock num">
+        <span class="dim">{date(time)}</span> {clockTime(time)}
+      </time>
+      <OfficerMenu />
+    </header>
+  );
+}
+
+function LinkChips() {
+  const model = useModel();
+  const status = model.link.status.value;
+  const server: ChipState =
+    status.phase === "ready"
+      ? { words: "link_ok", tone: "live", icon: "circle-check" }
+      : status.everReady || status.ended
+        ? { words: "link_lost", tone: "fault", icon: "unplug" }
+        : { words: "link_connecting", tone: "wait", icon: "hourglass" };
+  const media = MEDIA[model.media.peer.phase.value] ?? MEDIA.off;
+  const trip = model.media.roundTrip.value;
+  return (
+    <div class="links-state">
+      <Chip name={t("link_server")} state={server} id="server" />
+      {media && (
+        <Chip
+          name={t("link_media")}
+          state={media}
+          id="media"
+          {...(trip === null ? {} : { title: t("round_trip", { n: Math.round(trip * 1000) }) })}
+        />
+      )}
+    </div>
+  );
+}
+
+interface ChipState {
+  words: ConsoleKey;
+  tone: string;
+  icon: IconName;
+}
+
+const MEDIA: Record<string, ChipState> = {
+  off: { words: "link_idle", tone: "stale", icon: "circle-dashed" },
+  joining: { words: "link_connecting", tone: "wait", icon: "hourglass" },
+  waiting: { words: "link_connecting", tone: "wait", icon: "hourglass" },
+  up: { words: "link_ok", tone: "live", icon: "circle-check" },
+  shaky: { words: "link_restoring", tone: "late", icon: "triangle-alert" },
+  restarting: { words: "link_restoring", tone: "late", icon: "triangle-alert" },
+};
+
+function Chip({ name, state, id, title }: { name: string; state: ChipState; id: string; title?: string }) {
+  return (
+    <span class={`link-chip tone-${state.tone}`} data-link={id} data-words={state.words} title={title}>
+      <span class="dim">{name}</span>
+      <Icon name={state.icon} size={14} />
+      {t(state.words)}
+    </span>
+  );
+}
+
+const ROLES: Record<string, ConsoleKey> = {
+  admin: "role_admin",
+  dispatcher: "role_dispatcher",
+  field: "role_field",
+};
+
+const THEME_KEYS = { dark: "theme_dark", light: "theme_light", contrast: "theme_contrast" } as const;
+
+function OfficerMenu() {
+  const model = useModel();
+  const user = model.initial.user;
+  const role = ROLES[user?.role ?? ""];
+  const logOut = async (): Promise<void> => {
+    const outcome = await post("/api/logout", {}, model.initial.csrf);
+    if (outcome.ok || outcome.problem.code === "not_logged_in") location.assign("/login");
+    else model.say("log_out_failed");
+  };
+  return (
+    <Menu
+      side="right"
+      name={t("menu_officer", { name: user?.name ?? "" })}
+      label={
+        <>
+          <Icon name="circle-user-round" size={18} /> {user?.name}
+        </>
+      }
+    >
+      <p class="dim">{role ? t(role) : user?.role}</p>
+      <div class="menu-field">
+        <span>{common("language")}</span>
+        <button
+          type="button"
+          lang={language.value === "en" ? "zh-CN" : "en"}
+          onClick={() => setLanguage(language.value === "en" ? "zh-CN" : "en")}
+        >
+          <Icon name="languages" /> {common("other_language")}
+        </button>
+      </div>
+      <fieldset class="menu-field">
+        <legend>{t("theme")}</legend>
+        <span class="segments">
+          {THEMES.map((one) => (
+            <button type="button" key={one} aria-pressed={theme.value === one} onClick={() => setTheme(one)}>
+              {t(THEME_KEYS[one])}
+            </button>
+          ))}
+        </span>
+      </fieldset>
+      <label class="menu-field">
+        <span>{t("single_keys")}</span>
+        <input type="checkbox" checked={model.singleKeys.value} onChange={() => model.toggleSingleKeys()} />
+      </label>
+      <button
+        type="button"
+        class="quiet"
+        onClick={() => {
+          model.helpOpen.value = true;
+        }}
+      >
+        <Icon name="keyboard" /> {t("keys_and_legend")} <kbd>?</kbd>
+      </button>
+      <button type="button" class="quiet" onClick={() => void logOut()}>
+        <Icon name="log-out" /> {t("log_out")}
+      </button>
+    </Menu>
+  );
+}
+
+const RAIL: readonly { page: Page; key: ConsoleKey; icon: IconName; keys: string }[] = [
+  { page: "/wall", key: "nav_wall", icon: "layout-grid", keys: "G W" },
+  { page: "/health", key: "nav_health", icon: "activity", keys: "G H" },
+];
+
+function Rail() {
+  const model = useModel();
+  return (
+    <nav class="rail" aria-label={t("nav")}>
+      {RAIL.map(({ page, key, icon, keys }) => (
+        <a
+          key={page}
+          href={page}
+          title={`${t(key)} (${keys})`}
+          aria-current={model.page.value === page ? "page" : undefined}
+          onClick={(event) => {
+            if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+            event.preventDefault();
+            model.go(page);
+          }}
+        >
+          <Icon name={icon} size={20} />
+          <span>{t(key)}</span>
+        </a>
+      ))}
+    </nav>
+  );
+}

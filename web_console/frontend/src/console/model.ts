@@ -1,0 +1,277 @@
+/** The console's state: one link, one world, one wall. Views read the signals; what an officer does calls a function. */
+import { batch, computed, effect, type Signal, signal, untracked } from "@preact/signals";
+import { now, serverTime, startClock } from "../clock.ts";
+import type { Initial } from "../initial.ts";
+import { Link } from "../link.ts";
+import { WallMedia } from "../media.ts";
+import type { ServerInfo, Stream, Unit } from "../messages.ts";
+import { load, save } from "../storage.ts";
+import { applyDelta, applySnapshot, EMPTY, rowsOf, streamOfNumber, type World } from "../store.ts";
+import { type ConsoleKey, t } from "../strings/console.ts";
+import * as wallOf from "../wall.ts";
+import { EMPTY_WALL, type Layout, type Wall } from "../wall.ts";
+
+export const PAGES = ["/wall", "/health"] as const;
+export type Page = (typeof PAGES)[number];
+
+export interface Preset {
+  name: string;
+  wall: Wall;
+}
+
+const MAX_PRESETS = 20;
+const SAID_FOR = 6; // s
+
+export class ConsoleModel {
+  readonly world = signal<World>(EMPTY);
+  readonly server = signal<ServerInfo | null>(null);
+  readonly permissions = signal<readonly string[]>([]);
+  readonly page = signal<Page>("/wall");
+  /** When the world was last confirmed by the server (its wall clock, s). */
+  readonly trueAt = signal(0);
+
+  readonly wall: Signal<Wall>;
+  readonly presets: Signal<Preset[]>;
+  readonly sound = signal(false);
+  readonly soundBlocked = signal(false);
+  readonly panelOpen = signal(load("panel", true));
+  readonly singleKeys = signal(load("single-keys", true));
+  readonly helpOpen = signal(false);
+  readonly inviteOpen = signal(false);
+  readonly search = signal("");
+  /** Unit whose card is shown. */
+  readonly selected = signal<string | null>(null);
+  readonly typed = signal("");
+  /** Slots whose statistics are shown. */
+  readonly withStatistics = signal<ReadonlySet<number>>(new Set());
+  /** Height of each slot's tile in device pixels, 0 = not to be seen. */
+  readonly heights = signal<ReadonlyMap<number, number>>(new Map());
+  readonly fullscreen = signal<number | null>(null);
+  readonly hidden = signal(document.hidden);
+  readonly said = signal<{ text: string; until: number }>({ text: "", until: 0 });
+
+  readonly rows = computed(() => rowsOf(this.world.value, this.search.value));
+  readonly link: Link;
+  readonly media: WallMedia;
+  private fresh: boolean;
+
+  constructor(readonly initial: Initial) {
+    const kept = wallOf.wallFrom(load(this.key("wall"), null));
+    this.fresh = kept === null;
+    this.wall = signal<Wall>(kept ?? EMPTY_WALL);
+    this.presets = signal<Preset[]>(presetsFrom(load(this.key("presets"), [])));
+    this.permissions.value = initial.user?.permissions ?? [];
+    this.link = new Link("", ["unit", "device", "stream", "link", "health"], {
+      hello: (hello) => {
+        batch(() => {
+          this.server.value = hello.server;
+          this.permissions.value = hello.user.permissions;
+        });
+        this.media.linkReady();
+      },
+      message: (message) => {
+        switch (message.type) {
+          case "snapshot":
+            this.world.value = applySnapshot(message);
+            this.firstStreams();
+            break;
+          case "delta":
+            this.world.value = applyDelta(this.world.peek(), message);
+            this.firstStreams();
+            break;
+          case "slot":
+          case "media":
+            this.media.told(message);
+            break;
+          case "pong":
+            break;
+        }
+        this.trueAt.value = serverTime();
+      },
+    });
+    this.media = new WallMedia(this.link);
+  }
+
+  start(): void {
+    startClock();
+    this.link.start();
+    this.go(location.pathname, false);
+    addEventListener("popstate", () => this.go(location.pathname, false));
+    document.addEventListener("visibilitychange", () => {
+      this.hidden.value = document.hidden;
+    });
+    effect(() => {
+      const wall = this.wall.value;
+      if (!this.fresh) save(this.key("wall"), wall);
+    });
+    effect(() => this.tellMedia());
+  }
+
+  // ------------------------------------------------------------------ pages
+
+  go(path: string, push = true): void {
+    const page = PAGES.find((one) => one === path) ?? "/wall";
+    if (push && page !== location.pathname) history.pushState(null, "", page);
+    this.page.value = page;
+  }
+
+  may(permission: string): boolean {
+    return this.permissions.value.includes(permission);
+  }
+
+  /** Tell the officer in words; read out, and shown for a while. */
+  say(key: ConsoleKey, values: Record<string, string | number> = {}): void {
+    this.said.value = { text: t(key, values), until: now() + SAID_FOR };
+  }
+
+  togglePanel(): void {
+    this.panelOpen.value = !this.panelOpen.peek();
+    save("panel", this.panelOpen.peek());
+  }
+
+  toggleSingleKeys(): void {
+    this.singleKeys.value = !this.singleKeys.peek();
+    save("single-keys", this.singleKeys.peek());
+  }
+
+  // ------------------------------------------------------------------ wall
+
+  change(step: (wall: Wall) => Wall): void {
+    this.fresh = false;
+    this.wall.value = step(this.wall.peek());
+  }
+
+  setLayout(layout: Layout): void {
+    this.change((wall) => wallOf.setLayout(wall, layout));
+  }
+
+  nextLayout(): void {
+    const at = wallOf.LAYOUTS.indexOf(this.wall.peek().layout);
+    this.setLayout(wallOf.LAYOUTS[(at + 1) % wallOf.LAYOUTS.length] ?? 4);
+  }
+
+  put(stream: string, position?: number): void {
+    this.change((wall) =>
+      position === undefined ? wallOf.placeNext(wall, stream) : wallOf.place(wall, position, stream),
+    );
+    this.say("placed", { name: this.nameOf(stream), n: this.wall.peek().focus + 1 });
+  }
+
+  takeOff(position: number): void {
+    const stream = wallOf.streamAt(this.wall.peek(), position);
+    if (stream === null) return;
+    this.change((wall) => wallOf.remove(wall, position));
+    this.say("removed", { name: this.nameOf(stream) });
+  }
+
+  fill(): void {
+    this.change((wall) => wallOf.fillWith(wall, this.liveStreams()));
+  }
+
+  clear(): void {
+    this.change((wall) => ({ ...EMPTY_WALL, layout: wall.layout }));
+  }
+
+  putNumber(digits: string): void {
+    const number = Number(digits);
+    const stream = streamOfNumber(this.world.peek(), number);
+    if (stream) this.put(stream.id);
+    else {
+      const known = [...this.world.peek().unit.values()].some((unit) => unit.number === number);
+      this.say(known ? "number_no_stream" : "number_unknown", { n: digits });
+    }
+  }
+
+  toggleStatistics(slot: number): void {
+    const shown = new Set(this.withStatistics.peek());
+    if (!shown.delete(slot)) shown.add(slot);
+    this.withStatistics.value = shown;
+  }
+
+  measured(slot: number, height: number): void {
+    if ((this.heights.peek().get(slot) ?? 0) === height) return;
+    this.heights.value = new Map(this.heights.peek()).set(slot, height);
+  }
+
+  savePreset(name: string): void {
+    const others = this.presets.peek().filter((one) => one.name !== name);
+    this.keepPresets([...others, { name, wall: this.wall.peek() }].slice(-MAX_PRESETS));
+  }
+
+  deletePreset(name: string): void {
+    this.keepPresets(this.presets.peek().filter((one) => one.name !== name));
+  }
+
+  private keepPresets(presets: Preset[]): void {
+    this.presets.value = presets;
+    save(this.key("presets"), presets);
+  }
+
+  // ------------------------------------------------------------------ names
+
+  unitOf(stream: Stream | undefined): Unit | undefined {
+    return stream && this.world.value.unit.get(stream.unit);
+  }
+
+  /** "3 单兵三号 · 主通道"; without the channel where the unit has only one. */
+  nameOf(id: string): string {
+    const stream = this.world.value.stream.get(id);
+    const unit = this.unitOf(stream);
+    if (!stream) return id;
+    const siblings = [...this.world.value.stream.values()].filter((one) => one.unit === stream.unit).length;
+    const name =
+      siblings > 1 ? `${unit?.name ?? ""} · ${stream.name || stream.channel}` : (unit?.name ?? stream.name);
+    return unit ? `${unit.number} ${name}` : name;
+  }
+
+  private liveStreams(): string[] {
+    return rowsOf(this.world.peek(), "").flatMap((row) =>
+      row.streams.filter((stream) => stream.state === "live").map((stream) => stream.id),
+    );
+  }
+
+  /** A wall nobody has arranged yet shows what is live, until somebody touches it. */
+  private firstStreams(): void {
+    if (!this.fresh) return;
+    const filled = wallOf.fillWith(this.wall.peek(), this.liveStreams());
+    if (filled.streams.some((one, i) => one !== this.wall.peek().streams[i])) this.wall.value = filled;
+  }
+
+  private key(name: string): string {
+    return `${name}.${this.initial.user?.id ?? ""}`;
+  }
+
+  /** Ask for exactly what can be seen, at the size it is seen in. */
+  private tellMedia(): void {
+    const wall = this.wall.value;
+    const visible = this.page.value === "/wall" && !this.hidden.value;
+    const full = this.fullscreen.value;
+    const heights = this.heights.value;
+    const sound = this.sound.value && !this.soundBlocked.value;
+    const wants = Array.from({ length: wallOf.PLACES }, (_, position) => {
+      const slot = wallOf.slotAt(wall, position);
+      const stream = wall.streams[slot] ?? null;
+      const seen = visible && position < wall.layout && (full === null || full === slot);
+      const focused = position === wall.focus && position < wall.layout;
+      return {
+        slot,
+        stream,
+        height: seen && stream !== null ? (heights.get(slot) ?? 0) : 0,
+        priority: focused ? 1 : 0,
+        audio: sound && focused && stream !== null,
+      };
+    });
+    untracked(() => {
+      if (visible) this.media.setPool(wallOf.poolFor(wall));
+      for (const { slot, ...want } of wants) this.media.wish(slot, want);
+    });
+  }
+}
+
+function presetsFrom(kept: unknown): Preset[] {
+  if (!Array.isArray(kept)) return [];
+  return kept.flatMap((one: Partial<Preset> | null) => {
+    const wall = wallOf.wallFrom(one?.wall);
+    return wall && typeof one?.name === "string" ? [{ name: one.name, wall }] : [];
+  });
+}

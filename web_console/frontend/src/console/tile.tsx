@@ -1,0 +1,320 @@
+/** One tile of the wall: the picture, what is true about it, and what can be done with it. */
+import { useSignalEffect } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { beat, now, serverTime } from "../clock.ts";
+import { Icon } from "../icon.tsx";
+import type { IconName } from "../icon-names.ts";
+import type { WallSlot } from "../media.ts";
+import { looksLive, tileState } from "../slot.ts";
+import { t } from "../strings/console.ts";
+import { dateTime, rate } from "../times.ts";
+import { streamAt, swap } from "../wall.ts";
+import { useModel } from "./context.ts";
+import { watchFrames } from "./frames.ts";
+import { download, fileName, snapshot } from "./snapshot.ts";
+import { tileWords } from "./tile-words.ts";
+
+export const STREAM_DRAG = "application/x-fengsui-stream";
+export const TILE_DRAG = "application/x-fengsui-tile";
+
+export function Tile({ slot }: { slot: WallSlot }) {
+  const model = useModel();
+  const { media } = model;
+  const tile = useRef<HTMLElement>(null);
+  const video = useRef<HTMLVideoElement>(null);
+  const wall = model.wall.value;
+  const position = wall.order.indexOf(slot.index);
+  const shown = position < wall.layout;
+  const focused = shown && position === wall.focus;
+  const audible = focused && model.sound.value;
+  const playing = audible && !model.soundBlocked.value;
+
+  beat.value; // seconds are counted
+  media.version.value;
+  const stream = slot.want.stream ? model.world.value.stream.get(slot.want.stream) : undefined;
+  const state = tileState(
+    slot.state,
+    {
+      permitted: media.permitted.value && model.may("stream.watch"),
+      mediaUp: media.peer.phase.value === "up" || media.peer.phase.value === "shaky",
+      stream,
+    },
+    now(),
+  );
+  const words = tileWords(state);
+  const name = slot.want.stream ? model.nameOf(slot.want.stream) : "";
+  const full = model.fullscreen.value === slot.index;
+
+  useSignalEffect(() => {
+    const element = video.current;
+    const tracks = slot.tracks.value;
+    if (!element || element.srcObject === tracks) return;
+    element.srcObject = tracks;
+    if (tracks) void element.play().catch(() => undefined);
+  });
+
+  useEffect(() => {
+    const element = video.current;
+    if (!element) return;
+    return watchFrames(element, (received, delay) => media.frame(slot.index, received, delay));
+  }, [media, slot]);
+
+  useEffect(() => {
+    const element = tile.current;
+    if (!element) return;
+    const report = (): void => {
+      const pixels = Math.ceil((element.clientHeight * devicePixelRatio) / 10) * 10;
+      model.measured(slot.index, pixels);
+    };
+    const observer = new ResizeObserver(report);
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [model, slot]);
+
+  useEffect(() => {
+    const element = video.current;
+    if (!element) return;
+    if (!playing) {
+      element.muted = true;
+      return;
+    }
+    element.muted = false;
+    element.play().catch((error: unknown) => {
+      element.muted = true;
+      void element.play().catch(() => undefined);
+      if (error instanceof DOMException && error.name === "NotAllowedError") model.soundBlocked.value = true;
+    });
+  }, [playing, model]);
+
+  useEffect(() => {
+    if (
+      focused &&
+      document.activeElement?.closest(".grid") &&
+      !tile.current?.contains(document.activeElement)
+    ) {
+      tile.current?.focus();
+    }
+  }, [focused]);
+
+  const take = async (): Promise<void> => {
+    const element = video.current;
+    const time = dateTime(serverTime());
+    const remark = looksLive(state) ? "" : words.text;
+    const blob = element && slot.state.hasPicture ? await snapshot(element, { name, time, remark }) : null;
+    if (!blob) return model.say("snapshot_none");
+    download(blob, fileName(name, time));
+    model.say("snapshot_saved", { name: fileName(name, time) });
+  };
+
+  const drop = (event: DragEvent): void => {
+    event.preventDefault();
+    tile.current?.classList.remove("drop");
+    const id = event.dataTransfer?.getData(STREAM_DRAG);
+    const from = event.dataTransfer?.getData(TILE_DRAG);
+    if (id) model.put(id, position);
+    else if (from) model.change((one) => ({ ...swap(one, Number(from), position), focus: position }));
+  };
+
+  const empty = state.kind === "empty";
+  const covered = !empty && !looksLive(state);
+  return (
+    <article
+      ref={tile}
+      class={`tile tone-${words.tone}`}
+      data-slot={slot.index}
+      data-state={state.kind}
+      data-stream={slot.want.stream ?? ""}
+      data-picture={slot.state.hasPicture}
+      aria-label={
+        empty
+          ? t("tile_empty", { n: position + 1 })
+          : t("tile_label", { n: position + 1, name, state: words.text })
+      }
+      aria-current={focused ? "true" : undefined}
+      hidden={!shown}
+      style={{ order: position }}
+      tabIndex={focused ? 0 : -1}
+      onFocusIn={() => {
+        if (!focused) model.change((one) => ({ ...one, focus: position }));
+      }}
+      onPointerDown={() => tile.current?.focus()}
+      onDblClick={() => toggleFullscreen(tile.current)}
+      draggable={!empty}
+      onDragStart={(event) => event.dataTransfer?.setData(TILE_DRAG, String(position))}
+      onDragOver={(event) => {
+        event.preventDefault();
+        tile.current?.classList.add("drop");
+      }}
+      onDragLeave={() => tile.current?.classList.remove("drop")}
+      onDrop={drop}
+    >
+      <video
+        ref={video}
+        class={slot.state.hasPicture ? (covered ? "old" : "") : "none"}
+        playsInline
+        muted
+        disablePictureInPicture
+      />
+      {empty && (
+        <p class="tile-empty">
+          <span class="tile-place">{position + 1}</span>
+          <span class="tile-hint">{t("tile_empty_hint")}</span>
+        </p>
+      )}
+      {covered && (
+        <div class="cover">
+          <Icon name={words.icon} size={28} />
+          <strong>{words.text}</strong>
+          {words.sentence && <p>{words.sentence}</p>}
+          {words.next && <p class="dim">{words.next}</p>}
+        </div>
+      )}
+      {!empty && (
+        <>
+          <p class="chip">
+            <Icon name={words.icon} size={14} />
+            <span>{words.text}</span>
+          </p>
+          {audible && (
+            <p class="chip chip-sound">
+              <Icon name={stream?.audio && playing ? "volume-2" : "volume-x"} size={14} />
+              {!stream?.audio && <span>{t("no_audio")}</span>}
+            </p>
+          )}
+          {model.withStatistics.value.has(slot.index) && <Statistics slot={slot} />}
+          <footer>
+            <strong class="tile-name">{name}</strong>
+            <span class="tile-tools" role="toolbar" aria-label={name}>
+              <Tool
+                icon={playing ? "volume-2" : "volume-x"}
+                label={playing ? t("act_mute") : t("act_listen")}
+                pressed={playing}
+                act={() => listen(model, position)}
+              />
+              <Tool icon="camera" label={t("act_snapshot")} keys="S" act={() => void take()} />
+              <Tool
+                icon="chart-no-axes-column"
+                label={t("act_statistics")}
+                keys="I"
+                pressed={model.withStatistics.value.has(slot.index)}
+                act={() => model.toggleStatistics(slot.index)}
+              />
+              <Tool
+                icon={full ? "minimize" : "maximize"}
+                label={full ? t("act_fullscreen_leave") : t("act_fullscreen")}
+                keys="F"
+                act={() => toggleFullscreen(tile.current)}
+              />
+              <Tool icon="x" label={t("act_remove")} keys="Delete" act={() => model.takeOff(position)} />
+            </span>
+          </footer>
+        </>
+      )}
+    </article>
+  );
+}
+
+export function listen(model: ReturnType<typeof useModel>, position: number): void {
+  const same = model.wall.peek().focus === position;
+  model.soundBlocked.value = false;
+  if (same) model.sound.value = !model.sound.peek();
+  else {
+    model.change((wall) => ({ ...wall, focus: position }));
+    model.sound.value = true;
+  }
+}
+
+export function toggleFullscreen(element: Element | null): void {
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else void element?.requestFullscreen().catch(() => undefined);
+}
+
+/** What a key does to the focused tile. */
+export function tileAction(model: ReturnType<typeof useModel>, code: string): boolean {
+  const wall = model.wall.peek();
+  if (streamAt(wall, wall.focus) === null) return false;
+  const tile = document.querySelector(`.tile[aria-current="true"]`);
+  switch (code) {
+    case "KeyF":
+      toggleFullscreen(tile);
+      return true;
+    case "KeyS":
+      tile?.querySelector<HTMLButtonElement>(`[aria-keyshortcuts="S"]`)?.click();
+      return true;
+    case "KeyI":
+      model.toggleStatistics(wall.order[wall.focus] ?? wall.focus);
+      return true;
+    case "KeyM":
+      listen(model, wall.focus);
+      return true;
+    case "Delete":
+    case "Backspace":
+      model.takeOff(wall.focus);
+      return true;
+    default:
+      return false;
+  }
+}
+
+function Tool({
+  icon,
+  label,
+  keys,
+  pressed,
+  act,
+}: {
+  icon: IconName;
+  label: string;
+  keys?: string;
+  pressed?: boolean;
+  act: () => void;
+}) {
+  return (
+    <button
+      type="button"
+      class="quiet tool"
+      title={keys ? `${label} (${keys})` : label}
+      aria-label={label}
+      aria-keyshortcuts={keys}
+      aria-pressed={pressed}
+      tabIndex={-1}
+      onClick={act}
+    >
+      <Icon name={icon} size={16} />
+    </button>
+  );
+}
+
+function Statistics({ slot }: { slot: WallSlot }) {
+  const model = useModel();
+  const found = slot.statistics.value;
+  const trip = model.media.roundTrip.value;
+  const told = slot.state.told;
+  const ms = (seconds: number | null): string =>
+    seconds === null ? "–" : t("ms", { n: Math.round(seconds * 1000) });
+  const rows: [string, string][] = [
+    [t("stat_resolution"), found?.width ? `${found.width}×${found.height}` : "–"],
+    [t("stat_fps"), found ? found.framesPerSecond.toFixed(0) : "–"],
+    [t("stat_bitrate"), found ? rate(found.bitrate) : "–"],
+    [t("stat_loss"), found ? `${(found.loss * 100).toFixed(1)} %` : "–"],
+    [t("stat_delay"), slot.state.hasPicture ? ms(slot.state.delay) : "–"],
+    [t("stat_buffer"), ms(found?.buffer ?? null)],
+    [t("stat_round_trip"), ms(trip)],
+    [t("stat_codec"), found?.codec || "–"],
+    [
+      t("stat_layer"),
+      told?.state === "live" ? `${told.layer || "–"}${told.height ? ` · ${told.height}p` : ""}` : "–",
+    ],
+    [t("stat_dropped"), found ? String(found.dropped) : "–"],
+  ];
+  return (
+    <dl class="statistics">
+      {rows.map(([label, value]) => (
+        <div key={label}>
+          <dt>{label}</dt>
+          <dd class="num">{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

@@ -1,0 +1,184 @@
+/** One browser peer connection that comes back by itself: offers over the WebSocket, `Recovery` says when. */
+import { signal } from "@preact/signals";
+import type { Problem } from "./api.ts";
+import { now, onBeat } from "./clock.ts";
+import type { Link } from "./link.ts";
+import type { MediaAnswer, MediaStep } from "./messages.ts";
+import { Recovery, type RecoveryPhase } from "./recovery.ts";
+
+export interface PeerHooks {
+  kind: "console" | "phone";
+  /** Put the sections into a fresh connection. */
+  prepare: (pc: RTCPeerConnection) => void;
+  /** An answer was applied. */
+  answered: (answer: MediaAnswer) => void;
+  /** The connection was given up; a fresh one follows unless the peer was stopped or refused for good. */
+  gone: () => void;
+}
+
+/** Errors of an offer after which asking again at once is pointless: somebody has to change something. */
+const HOPELESS = new Set(["forbidden", "revoked", "expired", "codec"]);
+
+export class Peer {
+  readonly phase = signal<RecoveryPhase>("off");
+  /** Why the last offer was refused, null = it was not. */
+  readonly problem = signal<Problem | null>(null);
+  pc: RTCPeerConnection | null = null;
+  session = "";
+
+  private readonly recovery = new Recovery(Math.random);
+  private negotiating = false;
+  private owed = false; // an offer that could not be made yet
+  private answered = false; // to the last offer
+
+  constructor(
+    private readonly link: Link,
+    private readonly hooks: PeerHooks,
+  ) {
+    onBeat((at) => this.beat(at));
+    addEventListener("online", () => this.networkChanged());
+    const network = (navigator as Navigator & { connection?: EventTarget }).connection;
+    network?.addEventListener("change", () => this.networkChanged());
+  }
+
+  start(): void {
+    this.problem.value = null;
+    this.recovery.start(now());
+    this.beat(now());
+  }
+
+  stop(): void {
+    if (this.session) void this.link.command("media.close", { session: this.session }, "resend");
+    this.recovery.stop();
+    this.discard();
+    this.publish();
+  }
+
+  /** The sections have changed: offer again on the same connection. */
+  renegotiate(): void {
+    if (this.pc) void this.negotiate(false);
+  }
+
+  /** The server's word about the session. */
+  told(step: MediaStep): void {
+    if (step.session !== this.session || this.session === "") return;
+    if (step.step === "lost" || step.step === "closed") this.rejoin();
+  }
+
+  /** The session turned out not to exist any more. */
+  rejoin(): void {
+    this.recovery.lost(now());
+    this.discard();
+    this.publish();
+  }
+
+  networkChanged(): void {
+    if (this.recovery.phase !== "up" && this.recovery.phase !== "shaky") return;
+    this.recovery.pathFailed(now());
+    this.beat(now());
+  }
+
+  private beat(at: number): void {
+    const before = this.recovery.phase;
+    const ready = this.link.ready && !this.negotiating;
+    const deed = this.recovery.tick(at, ready);
+    if (deed === "join") this.join();
+    else if (deed === "restart") void this.negotiate(true);
+    else if (this.recovery.phase === "waiting" && before !== "waiting") this.discard();
+    else if (ready && this.owed) void this.negotiate(false);
+    if (before === "restarting" && this.answered && this.pc?.connectionState === "connected") {
+      this.recovery.connected();
+    }
+    this.publish();
+  }
+
+  private join(): void {
+    this.discard();
+    const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.pc = pc;
+    pc.onconnectionstatechange = () => this.changed(pc);
+    pc.oniceconnectionstatechange = () => this.changed(pc);
+    this.hooks.prepare(pc);
+    void this.negotiate(false);
+  }
+
+  private changed(pc: RTCPeerConnection): void {
+    if (pc !== this.pc) return;
+    const at = now();
+    if (pc.connectionState === "failed" || pc.iceConnectionState === "failed") this.recovery.pathFailed(at);
+    else if (pc.iceConnectionState === "disconnected") this.recovery.disconnected(at);
+    else if (pc.connectionState === "connected" && this.recovery.phase !== "restarting") {
+      this.recovery.connected();
+    }
+    this.beat(at);
+  }
+
+  private async negotiate(iceRestart: boolean): Promise<void> {
+    const pc = this.pc;
+    if (!pc) return;
+    if (this.negotiating) {
+      this.owed = true;
+      return;
+    }
+    this.negotiating = true;
+    this.owed = false;
+    this.answered = false;
+    try {
+      if (iceRestart) pc.restartIce();
+      await pc.setLocalDescription(await pc.createOffer());
+      const sdp = pc.localDescription?.sdp ?? "";
+      const fields = { kind: this.hooks.kind, sdp, session: this.session };
+      const outcome = await this.link.command("media.offer", fields, "now");
+      if (pc !== this.pc) return;
+      if (!outcome.ok) {
+        this.refused(outcome.problem);
+        return;
+      }
+      this.session = outcome.value.session;
+      await pc.setRemoteDescription({ type: "answer", sdp: outcome.value.sdp });
+      if (pc !== this.pc) return;
+      this.answered = true;
+      this.problem.value = null;
+      this.hooks.answered(outcome.value);
+    } catch (error) {
+      if (pc === this.pc) this.refused({ code: "bad_sdp", message: String(error), field: "", retryAfter: 0 });
+    } finally {
+      this.negotiating = false;
+      this.beat(now());
+    }
+  }
+
+  private refused(problem: Problem): void {
+    if (problem.code === "offline" && this.recovery.phase !== "joining") {
+      // what flows may flow on: the offer is made again when the server can be asked
+      this.owed = true;
+      this.recovery.interrupted();
+      return;
+    }
+    if (problem.code !== "offline") this.problem.value = problem;
+    if (!HOPELESS.has(problem.code)) {
+      this.rejoin();
+      return;
+    }
+    this.recovery.stop();
+    this.discard();
+    this.publish();
+  }
+
+  private discard(): void {
+    const pc = this.pc;
+    this.pc = null;
+    this.session = "";
+    this.owed = false;
+    this.answered = false;
+    if (!pc) return;
+    pc.onconnectionstatechange = null;
+    pc.oniceconnectionstatechange = null;
+    pc.close();
+    this.hooks.gone();
+  }
+
+  private publish(): void {
+    if (this.phase.peek() !== this.recovery.phase) this.phase.value = this.recovery.phase;
+  }
+}
