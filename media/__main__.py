@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import functools
 import gc
 import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import msgspec
 import structlog
 
 from media import log
+from media.ingest.workers import WorkerPulls
 from media.serving import ENGINES, MediaService
 from media.settings import MediaSettings, load_settings
 
@@ -71,7 +74,9 @@ async def serve(
     structlog.get_logger().info(
         "media_started", pid=os.getpid(), loop=type(asyncio.get_running_loop()).__module__
     )
-    await MediaService(settings).run(listening, connected)
+    with tempfile.TemporaryDirectory(prefix="fengsui-media-") as folder:  # for the sockets of camera workers
+        pulls = functools.partial(WorkerPulls, Path(folder))
+        await MediaService(settings, pulls=pulls).run(listening, connected)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

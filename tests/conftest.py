@@ -14,7 +14,14 @@ TESTS = Path(__file__).parent
 FOLDER_MARKS = {"bench": pytest.mark.bench, "e2e": pytest.mark.e2e}
 
 # The everyday profile repeats exactly, so that a red run is red again; `make test-long` looks for new inputs.
-hypothesis.settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
+# Machines are shared and slow at times: how long an example takes says nothing.
+hypothesis.settings.register_profile(
+    "default",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=20_000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -108,4 +108,4 @@ class SimulatedCamera:
         if self._process is not None:
             if self._process.returncode is None:
                 self._process.terminate()
-            await self._process.wait()
+            await self._process.communicate()  # reads to the end, so that the pipes close

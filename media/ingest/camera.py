@@ -21,6 +21,7 @@ MAX_PAYLOAD = 1_200
 OPEN_TIMEOUT = 10.0  # s
 READ_TIMEOUT = 5.0  # s without a packet
 IDR, SPS, PPS = 5, 7, 8
+CLOCKS = {MediaKind.VIDEO: 90_000, MediaKind.AUDIO: 48_000}
 LOOK_FOR_B_FRAMES = 300  # pictures
 
 
@@ -137,7 +138,7 @@ class Camera:
         if payloads := packetize(units, MAX_PAYLOAD):
             yield Frame(
                 kind=MediaKind.VIDEO,
-                rtp_time=_ticks(packet, 90_000),
+                rtp_time=_ticks(packet, CLOCKS[MediaKind.VIDEO]),
                 payloads=payloads,
                 key_frame=IDR in kinds,
             )
