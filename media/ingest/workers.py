@@ -49,6 +49,8 @@ class WorkerPulls:
     def start(self, request: StartPull) -> str:
         if request.pull in self._pulls:
             return f"pull {request.pull} is already running"
+        if not (request.video_source or request.audio_source) or not request.addresses:
+            return f"pull {request.pull} names no source or no address"
         if len(self._pulls) >= MAX_PULLS:
             return f"{MAX_PULLS} cameras are being pulled; no more fit"
         pull = self._pulls[request.pull] = _Pull(request)
