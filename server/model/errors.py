@@ -6,7 +6,7 @@
     ├── NotFound           no such thing
     ├── Conflict           the state does not allow it   (conflict, stream_not_live, already_set_up)
     ├── NotAcceptable      nothing in common             (codec)
-    ├── TooMany            a limit was reached           (too_many, overloaded)
+    ├── TooMany            a limit was reached           (too_many; overloaded: 503)
     └── Unavailable        something we need is away     (media_away, storage_away)
 
 `code` is the stable wire code, `status` the HTTP status, `field` the part of the input it is about. The sentence is
@@ -84,6 +84,13 @@ class AddressNotAdmitted(BadRequest):
 class TooMany(FengsuiError):
     code = "too_many"
     status = 429
+
+
+class Overloaded(TooMany):
+    """The server as a whole has all it takes; not the caller's fault."""
+
+    code = "overloaded"
+    status = 503
 
 
 class Unavailable(FengsuiError):

@@ -137,3 +137,13 @@ class MediaNode(Protocol):
 
     def statistics(self) -> dict[str, object]:
         """Numbers for /metrics and /health."""
+
+
+class TrickleNode(MediaNode, Protocol):
+    """`MediaNode` for WHIP and WHEP, whose clients speak in SDP fragments (RFC 8840)."""
+
+    async def trickle(self, session: MediaSessionId, fragment: str) -> RestartAnswer | None:
+        """Candidates, of which an ICE-lite end needs none (None), or new credentials: an ICE restart.
+
+        Raises NotFound, BadSdp.
+        """
