@@ -16,8 +16,8 @@ SCHEMA: Final = 1
 MAX_FRAME: Final = 256 * 1024  # bytes
 MAX_SLOTS: Final = 25
 
-Id = Annotated[str, Meta(pattern="^[!-~]{1,64}$")]  # printable ASCII
-MaybeId = Annotated[str, Meta(pattern="^[!-~]{0,64}$")]
+Id = Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]  # printable ASCII
+MaybeId = Annotated[str, Meta(pattern=r"^[!-~]{0,64}\Z")]
 Text = Annotated[str, Meta(max_length=512)]
 SlotNumber = Annotated[int, Meta(ge=0, lt=25)]
 
@@ -279,7 +279,7 @@ class HelloClient(Message, frozen=True, kw_only=True, tag="hello"):
     """
 
     schema: int
-    client: Annotated[str, Meta(pattern="^[!-~]{16,64}$")]
+    client: Annotated[str, Meta(pattern=r"^[!-~]{16,64}\Z")]
     token: Text = ""
     rev: Annotated[int, Meta(ge=0, le=2**53)] = 0
     want: Annotated[tuple[str, ...], Meta(max_length=16)] = ("unit", "device", "stream")
