@@ -215,6 +215,7 @@ class MediaProcess:
                 msgspec.json.encode(self._settings).decode(),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,  # so that it keeps no pipe of ours open; it logs on stderr
                 cwd=ROOT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )

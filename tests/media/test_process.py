@@ -279,7 +279,7 @@ async def test_the_child_is_gone_a_second_after_its_parent(how: signal.Signals) 
     child = int(await parent.stdout.readline())
     parent.send_signal(how)
     await until_gone(child, within=1.0)
-    await parent.wait()
+    await parent.communicate()
 
 
 async def test_sigterm_ends_the_process_orderly() -> None:
