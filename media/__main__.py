@@ -89,16 +89,20 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def listen(path: Path) -> socket.socket:
-    """Bind for this user only; a file a dead process left behind makes way. Raises OSError."""
-    path.unlink(missing_ok=True)
+    """Bind for this user only. A file a dead process left behind makes way. Raises OSError.
+
+    The name appears when connections are taken, not before.
+    """
+    early = path.with_name(f"{path.name}.{os.getpid()}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     old = os.umask(0o177)
     try:
-        sock.bind(str(path))
+        sock.bind(str(early))
     finally:
         os.umask(old)
     sock.listen(4)
     sock.setblocking(False)
+    early.rename(path)
     return sock
 
 
