@@ -14,13 +14,14 @@ from media.rtp.reception import ReceptionStatistics
 if TYPE_CHECKING:
     from media.relay.source import Source, SourceLayer
 
+NO_NAMES: Final = (b"", b"", b"")
 MAX_STREAMS: Final = 64  # SSRCs of one transport; a peer that invents more is not listened to
 
 
 class Stream:
     """One SSRC of a peer: a layer's packets, or the repair (RTX) of them."""
 
-    __slots__ = ("layer", "reception", "repair", "ssrc", "started")
+    __slots__ = ("layer", "names", "reception", "repair", "ssrc", "started")
 
     def __init__(self, ssrc: int, layer: SourceLayer, repair: bool, clock_rate: int, now: float) -> None:
         self.ssrc = ssrc
@@ -28,6 +29,7 @@ class Stream:
         self.repair = repair
         self.reception = ReceptionStatistics(clock_rate)
         self.started = now
+        self.names = NO_NAMES  # it was last found by
 
 
 class StreamTable:
@@ -43,13 +45,15 @@ class StreamTable:
         sources: dict[int, Source],
         ssrc: int,
         payload_type: int,
-        mid: str,
-        rid: str,
-        repaired: str,
+        names: tuple[bytes, bytes, bytes],
         now: float,
     ) -> Stream | None:
-        """The stream of a packet that is not simply known, made when the packet allows it."""
+        """The stream of a packet that is not simply known, made when the packet allows it.
+
+        `names`: MID, RID and repaired RID as the packet carries them, b"" = not.
+        """
         known = self.streams.get(ssrc)
+        mid, rid, repaired = (name.decode("utf-8", "replace") for name in names)
         match = _by_names(sources, payload_type, mid, rid, repaired)
         if match is None and known is not None:
             return known
@@ -59,11 +63,13 @@ class StreamTable:
             return None
         layer, repair = match
         if known is not None and known.layer is layer and known.repair == repair:
+            known.names = names
             return known
         codec = layer.source.codecs.get(payload_type) or layer.source.repairs.get(payload_type)
         if codec is None or (known is None and len(self.streams) >= MAX_STREAMS):
             return None
         stream = self.streams[ssrc] = Stream(ssrc, layer, repair, codec.clock_rate, now)
+        stream.names = names
         return stream
 
     def forget(self, source: Source) -> None:

@@ -15,10 +15,10 @@ import struct
 from typing import Final
 
 from media.relay.addresses import SocketAddress, to_message
-from media.relay.association import Stream
+from media.relay.association import NO_NAMES, Stream
 from media.relay.commands import Listening
 from media.relay.control import Control
-from media.relay.demux import KINDS, Kind, stun_ufrag
+from media.relay.demux import DTLS, KINDS, RTP, STUN, stun_ufrag
 from media.relay.extensions import scan
 from media.relay.feedback import Feedback
 from media.relay.messages import (
@@ -265,17 +265,17 @@ class PythonEngine:
             return
         way = self._state.ways.get((port.listener, remote, local))
         kind = KINDS[buffer.data[0]]
-        if kind == Kind.RTP:
+        if kind == RTP:
             if way is not None:
                 self._protected(way.transport, buffer, size, arrival)
             elif port.kind is ListenerKind.UDP_MUX:
                 self._stranger(buffer, size, arrival)
             else:
                 self._state.counters["unknown_path"] += 1
-        elif kind == Kind.STUN and port.kind is ListenerKind.UDP_MUX:
+        elif kind == STUN and port.kind is ListenerKind.UDP_MUX:
             path = Path(port.listener, Address(port.local_host(local), port.port), to_message(remote))
             self._stun(path, buffer, size, remote[0:2], arrival)
-        elif kind == Kind.DTLS:
+        elif kind == DTLS:
             self._dtls(way, buffer, size)
         else:
             self._state.counters["datagram_unknown"] += 1
@@ -288,15 +288,15 @@ class PythonEngine:
             return
         way = self._state.ways.get(connection.key)
         kind = KINDS[buffer.data[0]]
-        if kind == Kind.RTP and way is not None:
+        if kind == RTP and way is not None:
             self._protected(way.transport, buffer, size, arrival)
-        elif kind == Kind.STUN:
+        elif kind == STUN:
             path = Path(connection.listener.listener, connection.local, connection.remote, connection.number)
             self._stun(path, buffer, size, (connection.remote.host, connection.remote.port), arrival)
-        elif kind == Kind.DTLS:
+        elif kind == DTLS:
             self._dtls(way, buffer, size)
         else:
-            self._state.counters["unknown_path" if kind == Kind.RTP else "datagram_unknown"] += 1
+            self._state.counters["unknown_path" if kind == RTP else "datagram_unknown"] += 1
 
     def _stun(self, path: Path, buffer: PacketBuffer, size: int, remote: object, now: float) -> None:
         state = self._state
@@ -396,8 +396,12 @@ class PythonEngine:
                 state.reporting.add(transport)
         payload_type = second & 0x7F
         stream = transport.streams.streams.get(ssrc)
-        if stream is None or (found and (ids.mid in found or ids.rid in found or ids.repaired_rid in found)):
-            stream = self._associate(transport, ssrc, payload_type, found, arrival)
+        if found:
+            names = (found.get(ids.mid, b""), found.get(ids.rid, b""), found.get(ids.repaired_rid, b""))
+        else:
+            names = NO_NAMES
+        if stream is None or (stream.names != names and names != NO_NAMES):
+            stream = self._associate(transport, ssrc, payload_type, names, arrival)
             if stream is None:
                 state.counters["stream_unknown"] += 1
                 return
@@ -418,9 +422,9 @@ class PythonEngine:
             layer.begin(ssrc, codec, stream.reception)
         level = orientation = -1
         if found:
-            if ids.audio_level and (element := found.get(ids.audio_level)):
+            if element := found.get(ids.audio_level):
                 level = element[0]
-            if ids.orientation and (element := found.get(ids.orientation)):
+            if element := found.get(ids.orientation):
                 orientation = element[0]
         layer.receive(
             sequence,
@@ -434,23 +438,19 @@ class PythonEngine:
         )
 
     def _associate(
-        self, transport: Transport, ssrc: int, payload_type: int, found: dict[int, bytes], now: float
+        self,
+        transport: Transport,
+        ssrc: int,
+        payload_type: int,
+        names: tuple[bytes, bytes, bytes],
+        now: float,
     ) -> Stream | None:
         if transport.kind is TransportKind.PLAIN:
             if transport.locked_ssrc is None:
                 transport.locked_ssrc = ssrc
             elif transport.locked_ssrc != ssrc:
                 return None
-        ids = transport.extensions
-        stream = transport.streams.find(
-            transport.sources,
-            ssrc,
-            payload_type,
-            found.get(ids.mid, b"").decode("utf-8", "replace"),
-            found.get(ids.rid, b"").decode("utf-8", "replace"),
-            found.get(ids.repaired_rid, b"").decode("utf-8", "replace"),
-            now,
-        )
+        stream = transport.streams.find(transport.sources, ssrc, payload_type, names, now)
         if stream is not None:
             self._state.owners.setdefault(ssrc, transport)
         return stream

@@ -27,12 +27,17 @@ MAX_DATAGRAM: Final = 2048  # longer ones are dropped; WebRTC peers stay below 1
 
 _SO_TIMESTAMPNS: Final = 35
 _IP_PKTINFO: Final = 8
+_IPV6_PKTINFO: Final = socket.IPV6_PKTINFO
+_SOL_SOCKET: Final = socket.SOL_SOCKET
+_SOL_IP: Final = int(socket.IPPROTO_IP)
+_SOL_IPV6: Final = int(socket.IPPROTO_IPV6)
 _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103
 _TIMESPEC: Final = struct.Struct("=qq")
 _SEGMENT: Final = struct.Struct("=H")
 _INTERFACE: Final = struct.Struct("=I")
 _ANCILLARY_SIZE: Final = 128
+_TRUNCATED: Final = int(socket.MSG_TRUNC)  # the enum's own operators are slow
 _NO_GSO: Final = frozenset({errno.EIO, errno.EINVAL, errno.ENOTSUP, errno.ENOPROTOOPT})
 
 Ancillary = tuple[int, int, bytes]
@@ -77,6 +82,7 @@ class UdpSocket:
         shift = now - time.time()
         buffers = [self.received.view]
         recvmsg_into = self.socket.recvmsg_into
+        unpack = _TIMESPEC.unpack
         for _ in range(limit):
             try:
                 size, ancillary, flags, remote = recvmsg_into(buffers, _ANCILLARY_SIZE)
@@ -85,20 +91,20 @@ class UdpSocket:
             except OSError:
                 self._counters["receive_error"] += 1
                 return
-            if flags & socket.MSG_TRUNC:
+            if flags & _TRUNCATED:
                 self._counters["datagram_too_long"] += 1
                 continue
             local = b""
             arrival = now
             for level, kind, data in ancillary:
-                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                    seconds, nanoseconds = _TIMESPEC.unpack(data)
+                if kind == _SO_TIMESTAMPNS and level == _SOL_SOCKET:
+                    seconds, nanoseconds = unpack(data)
                     stamped = seconds + nanoseconds * 1e-9 + shift
                     if -1.0 < stamped - now < 1.0:
                         arrival = stamped
-                elif kind == socket.IPV6_PKTINFO and level == socket.IPPROTO_IPV6:
+                elif kind == _IPV6_PKTINFO and level == _SOL_IPV6:
                     local = data[:16]
-                elif kind == _IP_PKTINFO and level == socket.IPPROTO_IP:
+                elif kind == _IP_PKTINFO and level == _SOL_IP:
                     local = data[8:12]
             receive(self, size, remote, local, arrival)
 

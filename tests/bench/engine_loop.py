@@ -143,7 +143,9 @@ def _receivers(pipe: multiprocessing.connection.Connection, count: int, silent: 
             due += 1 / frames_per_second
             for data in made:
                 publisher.sendto(data, remote)
-        for key, _ in selector.select(max(0.0, min(due - time.monotonic(), 0.005))):
+        # Viewers are elsewhere in life: sleeping here keeps their wake-ups out of the sender's time.
+        time.sleep(max(0.0, min(due - time.monotonic(), 0.002)))
+        for key, _ in selector.select(0):
             viewer = key.data
             try:
                 for _ in range(64):
