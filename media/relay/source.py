@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -138,6 +139,7 @@ class SourceLayer:
         self._h264: KeyFrameDetector | None = None
         self._frame_start: tuple[int, int] = (0, 0)  # (timestamp, number) of the frame being received
         self._strays = 0
+        self._newest = -1  # highest number
 
         self.codec: Codec | None = None
         self.clock_rate = 90_000 if self.video else 48_000
@@ -267,6 +269,7 @@ class SourceLayer:
             if self.source.hold and not self.source.route:
                 self.source.held.append(packet)
         self.last_timestamp = timestamp
+        self._newest = number
         if self.feeding or self.awaited:
             pending = self.pending
             if not pending:
@@ -299,12 +302,14 @@ class SourceLayer:
             self._h264 = KeyFrameDetector()
         try:
             start = self._h264.update(packet.timestamp, packet.payload)
-            if start is KeyFrameStart.HERE and self._h264.sps is not None:
-                parameters = parse_sps(self._h264.sps)
-                self._size(parameters.width, parameters.height)
         except PacketError:
             self.state.counters["payload_malformed"] += 1
             return None
+        if start is KeyFrameStart.HERE and self._h264.sps is not None:
+            # A size we cannot read is no reason to withhold the picture.
+            with suppress(PacketError):
+                parameters = parse_sps(self._h264.sps)
+                self._size(parameters.width, parameters.height)
         if start is KeyFrameStart.HERE:
             return packet.number
         if start is KeyFrameStart.EARLIER and self._frame_start[0] == packet.timestamp:
@@ -326,8 +331,9 @@ class SourceLayer:
         if sequence is not None:
             self.losses.key_frame(sequence)
         older = [packet for packet in self.kept or () if packet.number >= start]
-        if not older and newest is not None and start < newest.number:
-            found = (self.history.get(number, now) for number in range(start, newest.number))
+        end = newest.number if newest is not None else self._newest + 1
+        if not older and start < end:
+            found = (self.history.get(number, now) for number in range(start, end))
             older = [packet for packet in found if packet is not None]
         self.kept = older.copy()
         self.kept_bytes = sum([len(packet.payload) for packet in older])
