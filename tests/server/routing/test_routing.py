@@ -56,7 +56,7 @@ from server.routing.link import PortUnavailable
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
 from server.video.admission import CameraPolicy
-from support.fake_media import FINGERPRINT, FakeMedia
+from support.fake_media_link import FINGERPRINT, FakeMedia
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "sdp"
 CAM = StreamId("cam-1")
