@@ -164,7 +164,7 @@ class DtlsAssociation:
         self.dropped = 0
         self._factory = factory
         self._fingerprints = fingerprints
-        self._connection = factory.connection(fingerprints, role)
+        self._made: SSL.Connection | None = None
         self._state = _State.FRESH
         self._restarts = 0
         self._lengths: dict[int, int] = {}  # handshake message type -> length its first fragment claimed
@@ -174,6 +174,13 @@ class DtlsAssociation:
         self._repeat_at: float | None = None
         self._openssl_at: float | None = None
         self._alert: tuple[int, float] | None = None  # (description, when we give up)
+
+    @property
+    def _connection(self) -> SSL.Connection:
+        """Made when it is needed: a peer that never says hello costs nothing."""
+        if self._made is None:
+            self._made = self._factory.connection(self._fingerprints, self.role)
+        return self._made
 
     @property
     def established(self) -> bool:
@@ -374,7 +381,7 @@ class DtlsAssociation:
         yield Failed(detail=detail)
 
     def _renew(self) -> None:
-        self._connection = self._factory.connection(self._fingerprints, self.role)
+        self._made = None
         self._lengths.clear()
 
     # ------------------------------------------------------------------ flights
