@@ -18,6 +18,8 @@ import structlog
 from aiohttp import web
 from sqlalchemy import text
 
+from media.client import MediaProcess
+from media.settings import MediaSettings
 from server.addresses import host_names, interface_addresses
 from server.api.health import HealthApi, ReadyCheck
 from server.api.listener import Listener, bind
@@ -39,15 +41,21 @@ from server.datafolder import (
     metrics_token,
     prepare_folder,
 )
+from server.dispatch import make_dispatch
+from server.media_events import MediaEvents
 from server.metrics import Metrics, Statistics, process_statistics
 from server.model.clock import JumpWatch
 from server.people import People, open_people
+from server.routing.link import PortUnavailable
+from server.routing.node import Routing
+from server.routing.settings import RoutingSettings
 from server.start_error import StartError
 from server.storage.changes import ChangeWatch
 from server.storage.engine import StorageAway
 from server.supervision import Supervisor
 from server.tls import Tls, TlsError
 from server.version import VERSION
+from server.video.admission import CameraPolicy
 from server.watchdog import LoopWatchdog
 from web_console.assets import FrontEnd, FrontEndMissing
 
@@ -56,6 +64,7 @@ KEEP_ALIVE: Final = 75.0  # s that an idle connection is kept
 MAX_BODY: Final = 256 * 1024  # the largest body any route takes
 ADDRESS_CHECK: Final = 60.0  # s between looks at this machine's addresses and certificate
 DISK_CHECK: Final = 30.0
+MEDIA_START: Final = 20.0  # s for the media process to be ready
 
 log = structlog.get_logger("server.app")
 
@@ -107,6 +116,12 @@ class _Server:
         self._setup = SetupState(
             people.users, SetupCode(config.auth.setup_code_minutes * 60), people.clock, self._show_setup_code
         )
+        self._media_problem: PortUnavailable | None = None
+        self._media_addresses = list(config.media.addresses) or interface_addresses()
+        self._events = MediaEvents()
+        self._media = Routing(
+            _routing_settings(config), self._events, people.clock, lambda: self._media_addresses
+        )
         self._warnings: list[str] = []
 
     async def run(self, sock: socket.socket, stop: asyncio.Event) -> None:
@@ -128,12 +143,23 @@ class _Server:
             people.clock,
             logins_per_minute=config.limits.logins_per_minute,
         )
+        dispatch = await make_dispatch(
+            config,
+            people,
+            self._media,
+            self._events,
+            media_up=self._media.up.is_set,
+            sessions=self._sessions,
+            changes=self._changes,
+            origins=self._origins,
+        )
         health_api = HealthApi(self._metrics, self._ready_checks(), tls, metrics_token(config.data))
         app = web.Application(client_max_size=MAX_BODY)
         rows: list[Route] = [
             *session_api.routes(),
             *health_api.routes(),
             *page_rows(app, self._front_end, config, self._is_set_up),
+            *dispatch.routes,
         ]
         table = Table(rows)
         table.install(app)
@@ -143,7 +169,6 @@ class _Server:
             self._origins,
             people.clock,
             set_up=self._is_set_up,
-            bearer=people.devices.principal,
             requests_per_minute=config.limits.requests_per_minute,
             body_timeout=config.http.idle_timeout,
         )
@@ -183,6 +208,7 @@ class _Server:
                 "storage": people.database.statistics,
                 "changes": self._changes.statistics,
                 "audit": people.audit.statistics,
+                **dispatch.statistics,
             }
         )
         self._changes.subscribe(self._sessions.reload)
@@ -195,17 +221,21 @@ class _Server:
             "seconds": self._every_second,
             "disk": self._watch_disk,
             "addresses": lambda: self._watch_addresses(tls, port),
+            "media": self._run_media,
+            **dispatch.services,
         }
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._supervisor.keep(name, run), name=name)
                 for name, run in services.items()
             ]
+            await self._media_ready()
             running.append(tasks.create_task(listener.run(), name="http"))
             self._started(tls, port)
             await stop.wait()
             log.info("stopping")
             listener.stop_accepting()
+            await dispatch.goodbye()
             await self._drain(runner)
             for task in reversed(running):
                 task.cancel()
@@ -219,7 +249,9 @@ class _Server:
         self._banner.started(
             urls=self._origins.urls,
             certificate=tls.info,
-            media="none",
+            media="UDP {}, TCP {}; offered: {}".format(
+                *self._media.ports, ", ".join(self._offered()) or "no address"
+            ),
             data=f"{data} ({free_bytes(data) // MEGABYTE} MB free)",
             warnings=self._warnings,
         )
@@ -227,6 +259,8 @@ class _Server:
         if self._ready_fd is not None:
             ready = {
                 "http_port": port,
+                "udp_port": self._media.ports[0],
+                "tcp_port": self._media.ports[1],
                 "setup_code": "" if self._setup.done else self._setup.code.shown,
                 "spki": tls.info.spki,
                 "urls": self._origins.urls,
@@ -235,6 +269,43 @@ class _Server:
             with os.fdopen(self._ready_fd, "w") as file:
                 file.write(json.dumps(ready) + "\n")
         log.info("started", port=port, urls=self._origins.urls)
+
+    async def _run_media(self) -> None:
+        """One life of the media process; the supervisor starts the next."""
+        config = self._config
+        settings = MediaSettings(
+            log_level=config.server.log_level,
+            engine=config.media.engine,
+            start_bitrate=config.media.start_bitrate,
+            max_bitrate=config.media.max_bitrate,
+        )
+        try:
+            code = await self._media.run(MediaProcess(settings))
+        except PortUnavailable as error:
+            self._media_problem = error
+            raise
+        log.error("the media process ended", exit_code=code)
+
+    async def _media_ready(self) -> None:
+        """Raises StartError when the media process cannot be started at all."""
+        deadline = self._people.clock.now() + MEDIA_START
+        while not self._media.up.is_set():
+            if self._media_problem is not None:
+                raise StartError(
+                    str(self._media_problem),
+                    "give media other ports: [media] udp_port and tcp_port, or end the program that has these",
+                )
+            if self._people.clock.now() > deadline:
+                raise StartError(
+                    f"the media process was not ready after {MEDIA_START:g} s",
+                    "look at the log above for what it said",
+                )
+            await asyncio.sleep(0.02)
+
+    def _offered(self) -> list[str]:
+        """The addresses that media is offered at."""
+        public = self._config.media.public_address
+        return list(dict.fromkeys([*([public] if public else []), *self._media_addresses]))
 
     async def _drain(self, runner: web.AppRunner) -> None:
         """Let requests in flight end; what has not within `DRAIN` is cut."""
@@ -300,6 +371,7 @@ class _Server:
             await asyncio.sleep(ADDRESS_CHECK)
             names = await asyncio.to_thread(self._names)
             self._origins.update(names, port)
+            self._media_addresses = list(self._config.media.addresses) or interface_addresses()
             before = tls.info
             try:
                 await asyncio.to_thread(tls.reload, names)
@@ -313,3 +385,23 @@ class _Server:
                 log.info(
                     "a new certificate is in use", names=tls.info.names, fingerprint=tls.info.fingerprint
                 )
+
+
+def _routing_settings(config: Config) -> RoutingSettings:
+    media, rtsp = config.media, config.ingest.rtsp
+    return RoutingSettings(
+        host=media.host,
+        udp_port=media.udp_port,
+        tcp_port=media.tcp_port,
+        public_address=media.public_address,
+        connect_timeout=media.connect_timeout,
+        consent_timeout=media.consent_timeout,
+        publishers=config.limits.publishers,
+        viewers=config.limits.viewers,
+        cameras=CameraPolicy(
+            networks=rtsp.networks,
+            ports=rtsp.ports,
+            own=frozenset(interface_addresses()),
+            own_ports=frozenset({config.http.port, media.udp_port, media.tcp_port} - {0}),
+        ),
+    )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -77,9 +77,6 @@ class ConnectionGuard(Protocol):
     def end(self, handler: object) -> None: ...
 
 
-BearerCheck = Callable[[str], Awaitable[Principal]]  # a token -> whose it is; raises NotLoggedIn, Refused
-
-
 def client_address(request: web.BaseRequest) -> str:
     """The peer's address; headers of proxies are not believed."""
     return plain_address(request.remote or "")
@@ -114,7 +111,6 @@ class Gate:
         clock: Clock,
         *,
         set_up: Callable[[], bool],
-        bearer: BearerCheck,
         requests_per_minute: float,
         body_timeout: float,
     ) -> None:
@@ -124,7 +120,6 @@ class Gate:
         self._origins = origins
         self._clock = clock
         self._set_up = set_up
-        self._bearer = bearer
         self._rate = Rate(requests_per_minute)
         self._body_timeout = body_timeout
         self._requests = 0
@@ -150,16 +145,18 @@ class Gate:
         return gate
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        row = self._table.row(request.match_info.route)
+        tell = row.problem if row is not None and row.problem is not None else problem
         try:
             await self._check(request)
             return await handler(request)
         except FengsuiError as error:
             self._refused[error.code] = self._refused.get(error.code, 0) + 1
-            answer = problem(error)
+            answer = tell(error)
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            answer = problem(_of_http(error))
+            answer = tell(_of_http(error))
             for name in (hdrs.ALLOW,):
                 if name in error.headers:
                     answer.headers[name] = error.headers[name]
@@ -168,7 +165,7 @@ class Gate:
         except Exception:
             self._failed += 1
             log.exception("a request failed", method=request.method, path=request.path)
-            answer = problem(FengsuiError("this is a fault of the server; it was logged"))
+            answer = tell(FengsuiError("this is a fault of the server; it was logged"))
         if request.can_read_body and not request.content.at_eof():
             answer.force_close()  # a body that nobody will read
         return answer
@@ -186,7 +183,7 @@ class Gate:
             raise Refused("this route is in no table")
         if not self._set_up() and not row.before_setup:
             raise NotSetUp("no administrator exists yet: open /setup")
-        who = await self._who(request, row)
+        who = self._who(request, row)
         if who is not None:
             request[PRINCIPAL] = who
         if row.action is not None and row.action != PUBLIC:
@@ -197,12 +194,9 @@ class Gate:
             self._check_origin(request, logged_in=who is not None)
         await self._read_body(request, row)
 
-    async def _who(self, request: web.Request, row: Route) -> Principal | None:
-        if row.credential is Credential.BEARER:
-            kind, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-            if kind.lower() != "bearer" or not token.strip():
-                return None
-            return await self._bearer(token.strip())
+    def _who(self, request: web.Request, row: Route) -> Principal | None:
+        if row.credential is Credential.NONE:
+            return None
         secret = request.cookies.get(COOKIE, "")
         session = self._sessions.find(secret) if secret else None
         if session is None:
@@ -227,7 +221,7 @@ class Gate:
     async def _read_body(self, request: web.Request, row: Route) -> None:
         if not request.can_read_body:
             return
-        if row.method in ("GET", "OPTIONS"):
+        if row.method in ("GET", "HEAD", "OPTIONS"):
             raise BadRequest("this request has no use for a body")
         if hdrs.CONTENT_ENCODING in request.headers:
             raise _UnsupportedBody("bodies are taken uncompressed only")

@@ -6,7 +6,8 @@ resolved without a row. What a handler can count on when it is called:
 - the body is there (`await request.read()` returns at once), at most `body_limit` bytes, of a type in `content`;
 - `principal(request)` is allowed the `action`; for `PUBLIC` it is who came, or None;
 - with `csrf` the request came from one of our own pages: Origin, Sec-Fetch-Site and the session's token were checked;
-- a `FengsuiError` it raises becomes {"error": {code, message, field, retryAfter}} with the error's status.
+- a `FengsuiError` it raises becomes {"error": {code, message, field, retryAfter}} with the error's status, unless the
+  row tells problems its own way.
 
 Handlers answer; they set no cookie and no security header except through `server.api`.
 """
@@ -21,9 +22,11 @@ from typing import Final, Literal
 from aiohttp import web
 
 from server.auth.permissions import Action, Principal
-from server.model.errors import NotLoggedIn
+from server.model.errors import FengsuiError, NotLoggedIn
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 PUBLIC: Final = "public"
 PRINCIPAL: Final[web.RequestKey[Principal]] = web.RequestKey("principal", Principal)
@@ -33,7 +36,7 @@ class Credential(StrEnum):
     """How a caller of a route proves who it is; the other kinds are not even looked at."""
 
     COOKIE = "cookie"  # a person's log-in session
-    BEARER = "bearer"  # Authorization: Bearer with a device or stream token
+    NONE = "none"  # a machine's token in Authorization: the handler looks at it itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +46,10 @@ class Route:
     `action` None = the handler finds out by itself whether the caller may, because the right hangs on a secret in the
     address or in the first message; each such row says so in `why`. `csrf` None = yes when the method changes state and
     the credential is a cookie. `before_setup`: answers also while no administrator exists. `content`: media types that
-    a body may have.
+    a body may have. `problem`: how errors are told where a standard has its own way; None = the JSON of our own pages.
     """
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    method: Method
     path: str
     handler: Handler
     action: Action | Literal["public"] | None
@@ -56,6 +59,7 @@ class Route:
     content: tuple[str, ...] = ("application/json",)
     body_limit: int = 64 * 1024
     why: str = ""
+    problem: Callable[[FengsuiError], web.Response] | None = None
 
     def __post_init__(self) -> None:
         if self.action is None and not self.why:

@@ -21,6 +21,7 @@ from server.model.errors import NotLoggedIn, Refused
 from server.model.ids import DeviceId, StreamId
 
 DEVICE_TOKEN: Final = re.compile(r"fsd_([0-9a-f-]{36})_([\w-]{43})", re.ASCII)
+STREAM_TOKEN: Final = "fst1."  # noqa: S105 - how one begins
 MAX_TOKEN: Final = 1024  # characters looked at
 
 KEY_LIFE: Final = 3600.0  # s until a new key signs stream tokens
@@ -90,8 +91,8 @@ class StreamTokens:
         body = f"fst1.{kid}.{_encode(msgspec.json.encode(grant))}"
         return f"{body}.{_encode(hmac.digest(key, body.encode(), 'sha256'))}"
 
-    def check(self, token: str, stream: StreamId, direction: Direction) -> StreamGrant:
-        """What `token` grants. Raises NotLoggedIn (not ours), Refused (`expired`, or for something else)."""
+    def grant(self, token: str) -> StreamGrant:
+        """What `token` grants now. Raises NotLoggedIn (not ours), Refused (`expired`)."""
         now = self._clock.steady()
         parts = token[:MAX_TOKEN].split(".")
         if len(parts) != 4 or parts[0] != "fst1" or not token.isascii():
@@ -107,6 +108,11 @@ class StreamTokens:
             raise NotLoggedIn("this stream token is broken") from error
         if now >= grant.expires:
             raise Refused("this stream token has expired", code="expired")
+        return grant
+
+    def check(self, token: str, stream: StreamId, direction: Direction) -> StreamGrant:
+        """The same, for this stream in this direction. Raises as `grant`, Refused (for something else)."""
+        grant = self.grant(token)
         if grant.stream != stream or grant.direction != direction:
             raise Refused("this stream token is for another stream or direction")
         return grant

@@ -1,0 +1,123 @@
+"""What makes accounts and devices into a dispatch desk: media, the catalogue of streams, and the clients told of it.
+
+Made and run by `server.app`. Knows media only as a `MediaNode`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from server.api.media_sessions import MediaSessions
+from server.api.origins import Origins
+from server.api.stream_tokens import StreamTokenApi
+from server.api.table import Route
+from server.api.whep import Whep
+from server.api.whip import Whip
+from server.auth.access import TokenAccess
+from server.auth.sessions import Sessions
+from server.auth.tokens import StreamTokens
+from server.config import Config
+from server.media_events import MediaEvents
+from server.metrics import Statistics
+from server.model.ports import TrickleNode
+from server.people import People
+from server.positions.store import Positions
+from server.signalling.clients import Clients
+from server.signalling.commands import Services
+from server.signalling.websocket import WebSockets
+from server.state import EntityStore
+from server.storage.changes import ChangeWatch
+from server.units.presence import Presence
+from server.units.registration import Registration
+from server.units.roster import Roster
+from server.version import VERSION
+from server.video.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """`services` are run for as long as the server, `goodbye` before the HTTP server stops."""
+
+    routes: tuple[Route, ...]
+    services: dict[str, Callable[[], Awaitable[None]]]
+    statistics: dict[str, Statistics]
+    goodbye: Callable[[], Awaitable[None]]
+
+
+async def make_dispatch(
+    config: Config,
+    people: People,
+    node: TrickleNode,
+    events: MediaEvents,
+    *,
+    media_up: Callable[[], bool],
+    sessions: Sessions,
+    changes: ChangeWatch,
+    origins: Origins,
+) -> Dispatch:
+    """Raises StorageAway."""
+    clock = people.clock
+    store = EntityStore(secrets.randbelow(1 << 50))
+    presence = Presence()
+    registration = Registration(people.database, people.audit, clock)
+    roster = Roster(registration, presence, store, clock)
+    positions = Positions(people.database, clock)
+    for unit, position in (await positions.load()).items():
+        roster.set_position(unit, position)
+    await roster.reload()
+    catalogue = Catalogue(
+        roster, presence, store, node, people.sealer, clock, rtsp_enabled=config.ingest.rtsp.enabled
+    )
+    events.on_stream_changed(catalogue.stream_changed)
+    events.on_session_step(catalogue.session_step)
+    services = Services(
+        node=node,
+        clients=Clients(per_credential=config.limits.websockets_per_session),
+        store=store,
+        roster=roster,
+        registration=registration,
+        catalogue=catalogue,
+        presence=presence,
+        positions=positions,
+        audit=people.audit,
+        sessions=sessions,
+        clock=clock,
+        media_up=media_up,
+        join_link_hours=config.auth.join_link_hours,
+        max_join_link_hours=config.auth.max_join_link_hours,
+    )
+    sockets = WebSockets(
+        services,
+        origins,
+        events,
+        public_url=config.http.public_url,
+        name=config.server.name,
+        level=config.server.level,
+        version=VERSION,
+    )
+    opened = MediaSessions(node, clock, config.limits.pending_media_per_token)
+    events.on_session_step(opened.session_step)
+    access = TokenAccess(people.devices, StreamTokens(clock), people.database, people.audit, clock)
+    changes.subscribe(roster.reload)
+    return Dispatch(
+        routes=(
+            *Whip(node, access, opened).routes(),
+            *Whep(node, access, opened).routes(),
+            *opened.routes(),
+            *StreamTokenApi(access, people.audit).routes(),
+            *sockets.routes(),
+        ),
+        services={"websockets": sockets.run, "catalogue": catalogue.run, "roster": roster.run},
+        statistics={
+            "websockets": sockets.statistics,
+            "entities": store.statistics,
+            "streams": catalogue.statistics,
+            "units": roster.statistics,
+            "presence": presence.statistics,
+            "positions": positions.statistics,
+            "media": node.statistics,
+        },
+        goodbye=sockets.shutdown,
+    )
