@@ -1,0 +1,238 @@
+"""The process that sends: WHIP publishers, and plain RTP for the references; each sends only while it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.load import FRAMES_A_SECOND, SOUNDS_A_SECOND, Feed, make_pictures
+from bench.signalling import Session, Sessions, Site
+from bench.workers import BenchFailed
+from media.rtp import ntp, rtcp
+from support.counting_peer import CountingPeer
+
+CONNECT_WITHIN: Final = 10.0  # s
+REPORT_EVERY: Final = 1.0  # s between sender reports
+SOUND_OFFSET: Final = 0.007  # s by which sound keeps off the pictures
+
+Send = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Open a WHIP session for each name, which is its channel. Answered by None when all are connected."""
+
+    site: Site
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendPlain:
+    """Make a publisher of plain RTP towards two ports of loopback."""
+
+    name: str
+    video_port: int
+    audio_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSending:
+    """Only these publishers send from now on; who begins does so with a key frame."""
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """End the sessions of these publishers."""
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetSent:
+    """Answered by {name: Sent}."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """Since the start."""
+
+    packets: int
+    key_frames: int
+    key_frame_requests: int
+
+
+class _Publisher:
+    """One feed and how its clear packets leave: by `picture` and by `sound`, one at a time."""
+
+    def __init__(self, feed: Feed, picture: Send, sound: Send, phase: float) -> None:
+        self.feed = feed
+        self.requests = 0
+        self.peer: CountingPeer | None = None
+        self.session: Session | None = None
+        self._send_picture, self._send_sound = picture, sound
+        self._phase = phase
+        self._task: asyncio.Task[None] | None = None
+
+    def on_rtcp(self, packet: rtcp.RtcpPacket) -> None:
+        if isinstance(packet, rtcp.Pli | rtcp.Fir):
+            self.requests += 1
+            self.feed.request_key_frame()
+
+    def start(self) -> None:
+        if self._task is None:
+            self.feed.request_key_frame()
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        begin = time.monotonic() + self._phase
+        pictures = sounds = 0
+        report = begin + REPORT_EVERY
+        while True:
+            picture_due = begin + pictures / FRAMES_A_SECOND
+            sound_due = begin + SOUND_OFFSET + sounds / SOUNDS_A_SECOND
+            await asyncio.sleep(min(picture_due, sound_due) - time.monotonic())
+            now = time.monotonic()
+            if picture_due <= now:
+                pictures += 1
+                for packet in self.feed.picture():
+                    self._send_picture(packet)
+            if sound_due <= now:
+                sounds += 1
+                self._send_sound(self.feed.sound())
+            if report <= now and self.peer is not None:
+                report += REPORT_EVERY
+                self._report(self.peer)
+
+    def _report(self, peer: CountingPeer) -> None:
+        feed, wallclock = self.feed, ntp.from_unix(time.time())
+        peer.send_rtcp(
+            rtcp.SenderReport(
+                ssrc=feed.video_ssrc,
+                ntp_time=wallclock,
+                rtp_timestamp=feed.video_time,
+                packet_count=feed.video_packets,
+                octet_count=feed.video_octets,
+            ),
+            rtcp.SourceDescription.of_cname(feed.video_ssrc, "peer"),
+        )
+        peer.send_rtcp(
+            rtcp.SenderReport(
+                ssrc=feed.audio_ssrc,
+                ntp_time=wallclock,
+                rtp_timestamp=feed.audio_time,
+                packet_count=feed.audio_packets,
+                octet_count=feed.audio_octets,
+            ),
+            rtcp.SourceDescription.of_cname(feed.audio_ssrc, "peer"),
+        )
+
+
+class Publishers:
+    """The role of the process."""
+
+    def __init__(self) -> None:
+        self._pictures = make_pictures()
+        self._publishers: dict[str, _Publisher] = {}
+        self._sessions: Sessions | None = None
+        self._plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._plain.setblocking(False)
+        self._ssrc = 1_000
+
+    @property
+    def handlers(self) -> Mapping[type, Callable[[Any], Awaitable[object]]]:
+        return {
+            Publish: self._publish,
+            SendPlain: self._send_plain,
+            SetSending: self._set_sending,
+            Withdraw: self._withdraw,
+            GetSent: self._sent,
+        }
+
+    async def close(self) -> None:
+        with contextlib.suppress(Exception):  # the server may be gone already
+            await self._withdraw(Withdraw(names=frozenset(self._publishers)))
+        if self._sessions is not None:
+            await self._sessions.close()
+        self._plain.close()
+
+    async def _publish(self, question: Publish) -> None:
+        if self._sessions is None:
+            self._sessions = Sessions(question.site)
+        for name in question.names:
+            peer = CountingPeer(decrypt=True)
+            self._ssrc += 10
+            peer.video_ssrc, peer.ssrc = self._ssrc, self._ssrc + 1
+            publisher = self._add(name, peer.send_rtp, peer.send_rtp, extended=True)
+            publisher.peer = peer
+            peer.on_rtcp = publisher.on_rtcp
+            publisher.session = await self._sessions.open(f"/whip/{name}", peer.offer("sendonly"))
+            peer.apply(publisher.session.answer)
+            try:
+                async with asyncio.timeout(CONNECT_WITHIN):
+                    await peer.connected.wait()
+            except TimeoutError:
+                raise BenchFailed(f"publisher {name} does not connect {peer.fail_reason}") from None
+
+    async def _send_plain(self, question: SendPlain) -> None:
+        self._ssrc += 10
+
+        def towards(port: int) -> Send:
+            def send(packet: bytes) -> None:
+                with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
+                    self._plain.sendto(packet, ("127.0.0.1", port))
+
+            return send
+
+        self._add(question.name, towards(question.video_port), towards(question.audio_port), extended=False)
+
+    def _add(self, name: str, picture: Send, sound: Send, *, extended: bool) -> _Publisher:
+        feed = Feed(
+            self._pictures,
+            time.monotonic_ns,
+            video_ssrc=self._ssrc,
+            audio_ssrc=self._ssrc + 1,
+            extended=extended,
+        )
+        phase = len(self._publishers) * 0.61803 % 1.0 / FRAMES_A_SECOND
+        self._publishers[name] = _Publisher(feed, picture, sound, phase)
+        return self._publishers[name]
+
+    async def _set_sending(self, question: SetSending) -> None:
+        for name, publisher in self._publishers.items():
+            if name in question.names:
+                publisher.start()
+            else:
+                await publisher.stop()
+
+    async def _withdraw(self, question: Withdraw) -> None:
+        for name in question.names:
+            publisher = self._publishers.pop(name)
+            await publisher.stop()
+            if publisher.peer is not None:
+                publisher.peer.close()
+            if publisher.session is not None and self._sessions is not None:
+                await self._sessions.end(publisher.session)
+
+    async def _sent(self, _question: GetSent) -> dict[str, Sent]:
+        return {
+            name: Sent(
+                packets=publisher.feed.packets,
+                key_frames=publisher.feed.key_frames,
+                key_frame_requests=publisher.requests,
+            )
+            for name, publisher in self._publishers.items()
+        }
