@@ -1,202 +1,135 @@
-"""A media process for tests of routing: it checks transactions as the engine would, and reports what a test says."""
+"""A media node without media: remembers what it was asked, and tells what a test makes happen."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 
-from media.client import MediaAway
-from media.protocol import (
-    Apply,
-    Done,
-    Notice,
-    OpenIce,
-    Ready,
-    Request,
-    RestartIce,
-    SetDemands,
-    StartPull,
-    StopPull,
-)
-from media.relay.messages import (
-    AddListener,
-    AddSink,
-    AddSource,
-    AddTransport,
-    Command,
-    RemoveSink,
-    RemoveSource,
-    RemoveTransport,
-    SetRoutes,
-)
+import msgspec
 
-FINGERPRINT = (
-    "9B:3C:5A:11:72:E4:0D:C8:66:2F:A1:57:90:BE:43:18:C0:7D:29:F5:84:6A:1E:D3:B7:08:5C:EF:31:94:A2:60"
-)
+from server.media_events import MediaEvents
+from server.model.errors import BadSdp, FengsuiError, NotFound, StreamNotLive
+from server.model.ids import MediaSessionId, StreamId
+from server.model.ports import Answer, RestartAnswer, SectionInfo, SlotState, SlotWish, StreamView
 
 
 class FakeMedia:
-    """Fulfils `server.routing.link.MediaLink`. Looks like a strict engine: what it does not know it refuses.
+    """Fulfils `MediaNode`. `fail` is raised by the next call that can fail."""
 
-    `transactions` are the applied ones; `refuse` makes the next request of a type fail; `routes` is what the engine
-    would forward: source -> sinks.
-    """
+    def __init__(self, events: MediaEvents | None = None) -> None:
+        self.events = events or MediaEvents()
+        self.calls: list[tuple[str, ...]] = []
+        self.wishes: list[SlotWish] = []
+        self.views: dict[StreamId, StreamView] = {}
+        self.sessions: dict[MediaSessionId, StreamId | None] = {}
+        self.fail: FengsuiError | None = None
+        self._count = 0
 
-    def __init__(self) -> None:
-        self.ready = Ready(version=1, fingerprint=FINGERPRINT, engine="fake", pid=1)
-        self.gone = asyncio.Event()
-        self.requests: list[Request] = []
-        self.transactions: list[tuple[Command, ...]] = []
-        self.transports: dict[int, AddTransport] = {}
-        self.ice: dict[int, OpenIce | RestartIce] = {}
-        self.sources: dict[int, AddSource] = {}
-        self.sinks: dict[int, AddSink] = {}
-        self.routes: dict[int, tuple[int, ...]] = {}
-        self.revisions: dict[int, int] = {}
-        self.demands: dict[int, tuple[int, int]] = {}
-        self.pulls: dict[int, StartPull] = {}
-        self.refuse: dict[type[Request], str] = {}
-        self._notices: asyncio.Queue[Notice | None] = asyncio.Queue()
+    # ------------------------------------------------------------------ what a test makes happen
 
-    # ------------------------------------------------------------------ as routing sees it
-
-    async def request(self, request: Request) -> Done:
-        if self.gone.is_set():
-            raise MediaAway("gone")
-        self.requests.append(request)
-        await asyncio.sleep(0)
-        error = self.refuse.pop(type(request), "") or self._handle(request)
-        ports: tuple[int, ...] = ()
-        if isinstance(request, Apply) and not error:
-            ports = tuple(
-                command.port or 40_000 + command.listener
-                for command in request.commands
-                if isinstance(command, AddListener)
-            )
-        return Done(number=1, error=error, ports=ports)
-
-    async def notices(self) -> AsyncIterator[Notice]:
-        while (notice := await self._notices.get()) is not None:
-            yield notice
-
-    # ------------------------------------------------------------------ as a test sees it
-
-    def say(self, *notices: Notice) -> None:
-        for notice in notices:
-            self._notices.put_nowait(notice)
-
-    def die(self) -> None:
-        self.gone.set()
-        self._notices.put_nowait(None)
-
-    @property
-    def last(self) -> tuple[Command, ...]:
-        return self.transactions[-1]
-
-    def sinks_of(self, transport: int) -> list[AddSink]:
-        return [sink for sink in self.sinks.values() if sink.transport == transport]
-
-    def sources_of(self, transport: int) -> list[AddSource]:
-        return [source for source in self.sources.values() if source.transport == transport]
-
-    def feeds(self, sink: int) -> int:
-        """The source that is routed to a sink, 0 = none."""
-        return next((source for source, sinks in self.routes.items() if sink in sinks), 0)
-
-    # ------------------------------------------------------------------ what an engine would do
-
-    def _handle(self, request: Request) -> str:
-        match request:
-            case Apply():
-                return self._apply(request.commands)
-            case OpenIce() if request.transport in self.ice or request.transport not in self.transports:
-                return "unknown_transport"
-            case OpenIce():
-                self.ice[request.transport] = request
-            case RestartIce() if request.transport not in self.ice:
-                return "unknown_transport"
-            case RestartIce():
-                self.ice[request.transport] = request
-            case SetDemands():
-                for demand in request.demands:
-                    if demand.sink not in self.sinks:
-                        return f"unknown_sink: {demand.sink}"
-                    self.demands[demand.sink] = (demand.height, demand.priority)
-            case StartPull():
-                if not {request.video_source, request.audio_source} <= set(self.sources):
-                    return "unknown source"
-                self.pulls[request.pull] = request
-            case StopPull():
-                return "" if self.pulls.pop(request.pull, None) else "not running"
-            case _:
-                pass
-        return ""
-
-    def _apply(self, commands: tuple[Command, ...]) -> str:
-        """All or nothing, as the contract says."""
-        before = (
-            dict(self.transports),
-            dict(self.sources),
-            dict(self.sinks),
-            dict(self.routes),
-            dict(self.revisions),
+    def show(self, stream: StreamId, step: str, **fields: object) -> StreamView:
+        """The stream is at this step now."""
+        view = self.views.get(stream) or StreamView(
+            stream=stream, session=None, via="whip", step=step, since=0.0, live=False
         )
-        for command in commands:
-            if error := self._one(command):
-                self.transports, self.sources, self.sinks, self.routes, self.revisions = before
-                return f"{type(command).__name__}: {error}"
-        self.transactions.append(commands)
-        return ""
+        view = msgspec.structs.replace(view, step=step, **fields)
+        self.views[stream] = view
+        if view.session is not None:
+            self.sessions[view.session] = stream
+        self.events.stream_changed(stream)
+        return view
 
-    def _one(self, command: Command) -> str:
-        match command:
-            case AddTransport():
-                if command.transport in self.transports:
-                    return "exists"
-                self.transports[command.transport] = command
-            case RemoveTransport():
-                if self.transports.pop(command.transport, None) is None:
-                    return "unknown"
-                self.ice.pop(command.transport, None)
-                for its in self.sources_of(command.transport):
-                    self._drop_source(its.source)
-                for sink in self.sinks_of(command.transport):
-                    self._drop_sink(sink.sink)
-            case AddSource():
-                if command.transport and command.transport not in self.transports:
-                    return "unknown transport"
-                self.sources[command.source] = command
-            case RemoveSource():
-                if command.source not in self.sources:
-                    return "unknown"
-                self._drop_source(command.source)
-            case AddSink():
-                used = {sink.ssrc for sink in self.sinks.values()}
-                if command.transport not in self.transports or command.sink in self.sinks:
-                    return "bad sink"
-                if command.ssrc in used or not command.ssrc or command.first_sequence >= 1 << 15:
-                    return "bad numbers"
-                self.sinks[command.sink] = command
-            case RemoveSink():
-                self._drop_sink(command.sink)
-            case SetRoutes():
-                if command.source not in self.sources or not set(command.sinks) <= set(self.sinks):
-                    return "unknown"
-                if command.revision <= self.revisions.get(command.source, 0):
-                    return "old revision"
-                for source, sinks in self.routes.items():
-                    self.routes[source] = tuple(sink for sink in sinks if sink not in command.sinks)
-                self.revisions[command.source] = command.revision
-                self.routes[command.source] = command.sinks
-            case _:
-                pass
-        return ""
+    def lose(self, session: MediaSessionId, detail: str, step: str = "lost") -> None:
+        """The session ended."""
+        stream = self.sessions.pop(session, None)
+        if stream is not None and (view := self.views.get(stream)) and view.session == session:
+            del self.views[stream]
+            self.events.stream_changed(stream)
+        self.events.session_step(session, step, detail)
 
-    def _drop_source(self, source: int) -> None:
-        del self.sources[source]
-        self.routes.pop(source, None)
+    def slot(self, session: MediaSessionId, slot: int, state: SlotState) -> None:
+        self.events.slot_changed(session, slot, state)
 
-    def _drop_sink(self, sink: int) -> None:
-        self.sinks.pop(sink, None)
-        for source, sinks in self.routes.items():
-            self.routes[source] = tuple(each for each in sinks if each != sink)
+    # ------------------------------------------------------------------ MediaNode
+
+    async def publish(self, stream: StreamId, offer: str, via: str) -> Answer:
+        self._called("publish", stream, via)
+        answer = self._answer(offer)
+        self.sessions[answer.session] = stream
+        self.show(stream, "signalled", session=answer.session, via=via)
+        return answer
+
+    async def play(self, stream: StreamId, offer: str) -> Answer:
+        self._called("play", stream)
+        if stream not in self.views:
+            raise StreamNotLive("nobody publishes it")
+        return self._answer(offer)
+
+    async def open_console(self, offer: str, session: MediaSessionId | None) -> Answer:
+        self._called("open_console", session or "")
+        answer = self._answer(offer)
+        if session is not None:
+            answer = msgspec.structs.replace(answer, session=session)
+        self.sessions[answer.session] = None
+        return answer
+
+    async def offer_again(self, session: MediaSessionId, offer: str) -> Answer:
+        self._called("offer_again", session)
+        return msgspec.structs.replace(self._answer(offer), session=session)
+
+    async def set_slots(self, session: MediaSessionId, wishes: Sequence[SlotWish]) -> None:
+        self._called("set_slots", session)
+        self.wishes = list(wishes)
+
+    async def restart_ice(self, session: MediaSessionId, ufrag: str, password: str) -> RestartAnswer:
+        self._called("restart_ice", session)
+        return RestartAnswer(fragment="", etag="2")
+
+    async def trickle(self, session: MediaSessionId, fragment: str) -> RestartAnswer | None:
+        self._called("trickle", session)
+        return None
+
+    async def close(self, session: MediaSessionId, reason: str) -> None:
+        self._called("close", session, reason)
+        self.lose(session, reason, "closed")
+
+    async def close_stream(self, stream: StreamId, reason: str) -> None:
+        self._called("close_stream", stream, reason)
+        view = self.views.pop(stream, None)
+        self.events.stream_changed(stream)
+        if view is not None and view.session is not None:
+            self.events.session_step(view.session, "closed", reason)
+
+    async def pull(self, stream: StreamId, url: str, username: str, password: str, transport: str) -> None:
+        self._called("pull", stream, url, username, password, transport)
+        self.show(stream, "connecting", via="rtsp", session=None)
+
+    def stream(self, stream: StreamId) -> StreamView | None:
+        return self.views.get(stream)
+
+    def streams(self) -> Sequence[StreamView]:
+        return tuple(self.views.values())
+
+    def session_stream(self, session: MediaSessionId) -> StreamId | None:
+        if session not in self.sessions:
+            raise NotFound("there is no such session")
+        return self.sessions[session]
+
+    def statistics(self) -> dict[str, object]:
+        return {"streams": len(self.views)}
+
+    def _called(self, *call: str) -> None:
+        self.calls.append(call)
+        if self.fail is not None:
+            error, self.fail = self.fail, None
+            raise error
+
+    def _answer(self, offer: str) -> Answer:
+        if not offer.startswith("v=0"):
+            raise BadSdp("this is no SDP", field="sdp")
+        self._count += 1
+        return Answer(
+            session=MediaSessionId(f"media-session-{self._count:08}"),
+            sdp="v=0\r\nanswer\r\n",
+            etag="1",
+            slots=(SectionInfo(slot=0, audio_mid="0", video_mid="1"),),
+        )

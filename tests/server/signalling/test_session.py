@@ -16,7 +16,7 @@ from server.signalling.session import CommandReceived, HelloReceived, Phase
 from server.state import EntityStore, View
 from support.signalling import CLIENT, INFO, WALL, Peer, admission, goodbye, hello, rename, reply, text
 
-# ---------------------------------------------------------------------------------------------------- hello
+# ---- hello ----
 
 
 def test_hello_is_answered_with_who_and_a_snapshot() -> None:
@@ -128,7 +128,7 @@ def test_nothing_is_done_after_the_end() -> None:
     assert goodbye(peer) == ("revoked", 1000)
 
 
-# ---------------------------------------------------------------------------------------------------- resume
+# ---- resume ----
 
 
 def resumed(peer: Peer, rev: int, admitted: Admission | None = None) -> tuple[bool, list[str]]:
@@ -196,7 +196,7 @@ def test_a_client_from_before_forgotten_removals_gets_a_snapshot() -> None:
     assert [message["type"] for message in peer.taken()] == ["snapshot"]
 
 
-# ---------------------------------------------------------------------------------------------------- commands
+# ---- commands ----
 
 
 def test_a_command_gets_one_reply_and_the_same_again() -> None:
@@ -315,7 +315,7 @@ def test_what_cannot_be_answered_ends_it(data: bytes) -> None:
     assert goodbye(peer) == ("bad_message", 1008)
 
 
-# ---------------------------------------------------------------------------------------------------- limits
+# ---- limits ----
 
 
 def test_512_messages_may_wait_and_not_one_more() -> None:
@@ -369,7 +369,7 @@ def test_the_shell_is_woken_for_messages_and_for_the_end() -> None:
     assert peer.wakes == before + 2
 
 
-# ---------------------------------------------------------------------------------------------------- fuzz
+# ---- fuzz ----
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

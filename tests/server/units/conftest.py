@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.control import Control, control
+
+
+@pytest.fixture
+async def centre(tmp_path: Path) -> AsyncIterator[Control]:
+    async with control(tmp_path) as made:
+        yield made
