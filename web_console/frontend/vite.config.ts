@@ -4,7 +4,7 @@ import { sprite } from "./build/sprite.ts";
 
 export default defineConfig({
   base: "/static/",
-  plugins: [sprite(), budgets({ console: 60_000, enter: 30_000 })],
+  plugins: [sprite(), budgets({ console: 60_000, phone: 80_000, enter: 30_000 })],
   build: {
     target: "chrome109",
     outDir: "../static",
@@ -16,6 +16,7 @@ export default defineConfig({
     rollupOptions: {
       input: {
         console: "src/entries/console.tsx",
+        phone: "src/entries/phone.tsx",
         enter: "src/entries/enter.tsx",
       },
     },

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { judge } from "./password.ts";
 
-const met = { length: true, notName: true, notSimple: true };
+const met = { length: true, notName: true, varied: true, notSimple: true };
 
 describe("password rules", () => {
   it("accepts a sentence of twelve characters, in any writing", () => {
@@ -12,10 +12,13 @@ describe("password rules", () => {
     expect(judge("🚒🚑🚓🚁🛰️🚨", "zhang", 12).length).toBe(false);
   });
   it("wants no user name in it, whatever the case", () => {
-    expect(judge("my-ZHANG-password", "zhang", 12)).toEqual({ ...met, notName: false });
+    expect(judge("my-ZHANG-secrets", "zhang", 12)).toEqual({ ...met, notName: false });
   });
-  it("does not search for a name of one or two letters", () => {
-    expect(judge("correct horse battery", "or", 12)).toEqual(met);
+  it("does not search for a name of one letter", () => {
+    expect(judge("correct horse battery", "o", 12)).toEqual(met);
+  });
+  it("wants five different characters", () => {
+    expect(judge("abababacacad", "zhang", 12).varied).toBe(false);
   });
   it.each(["aaaaaaaaaaaa", "abcdefghijklm", "987654321098".slice(0, 10), "123456789"])(
     "refuses the run %s",
@@ -24,6 +27,6 @@ describe("password rules", () => {
     },
   );
   it("says of nothing that it meets nothing", () => {
-    expect(judge("", "", 12)).toEqual({ length: false, notName: false, notSimple: false });
+    expect(judge("", "", 12)).toEqual({ length: false, notName: false, varied: false, notSimple: false });
   });
 });

@@ -16,8 +16,10 @@ export interface PeerHooks {
   gone: () => void;
 }
 
-/** Errors of an offer after which asking again at once is pointless: somebody has to change something. */
+/** Errors of an offer after which asking again is pointless: somebody has to change something. */
 const HOPELESS = new Set(["forbidden", "revoked", "expired", "codec"]);
+/** Ends that were meant: coming back by itself would be a fight with whoever meant it. */
+const MEANT = new Set(["ended_by_officer", "replaced", "revoked"]);
 
 export class Peer {
   readonly phase = signal<RecoveryPhase>("off");
@@ -62,7 +64,9 @@ export class Peer {
   /** The server's word about the session. */
   told(step: MediaStep): void {
     if (step.session !== this.session || this.session === "") return;
-    if (step.step === "lost" || step.step === "closed") this.rejoin();
+    if (step.step !== "lost" && step.step !== "closed") return;
+    if (MEANT.has(step.detail)) this.giveUp({ code: step.detail, message: "", field: "", retryAfter: 0 });
+    else this.rejoin();
   }
 
   /** The session turned out not to exist any more. */
@@ -155,14 +159,19 @@ export class Peer {
       this.recovery.interrupted();
       return;
     }
-    if (problem.code !== "offline") this.problem.value = problem;
-    if (!HOPELESS.has(problem.code)) {
-      this.rejoin();
+    if (HOPELESS.has(problem.code)) {
+      this.giveUp(problem);
       return;
     }
+    if (problem.code !== "offline") this.problem.value = problem;
+    this.rejoin();
+  }
+
+  private giveUp(problem: Problem): void {
     this.recovery.stop();
     this.discard();
     this.publish();
+    this.problem.value = problem;
   }
 
   private discard(): void {

@@ -1,5 +1,6 @@
 /** How every part of the server is, and for each stream how far it came and why no further. */
 import { beat, serverTime } from "../clock.ts";
+import { copy } from "../copy.ts";
 import { Icon } from "../icon.tsx";
 import type { IconName } from "../icon-names.ts";
 import type { HealthRow, Stream } from "../messages.ts";
@@ -8,7 +9,6 @@ import { causeWords } from "../strings/causes.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
 import { clockTime, dateTime, duration, rate } from "../times.ts";
 import { useModel } from "./context.ts";
-import { copy } from "./copy.ts";
 import { stateWords } from "./list.tsx";
 
 const STEPS: Record<string, ConsoleKey> = {
@@ -35,7 +35,10 @@ export function HealthPage() {
   beat.value; // ages are counted
   const world = model.world.value;
   const health = [...world.health.values()];
-  const streams = rowsOf(world, "").flatMap((row) => row.streams);
+  // those without a picture first: they are what one comes here for
+  const streams = rowsOf(world, "")
+    .flatMap((row) => row.streams)
+    .sort((a, b) => Number(a.state === "live") - Number(b.state === "live"));
   return (
     <div class="page health" hidden={model.page.value !== "/health"}>
       <header>

@@ -2,13 +2,13 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Problem } from "../api.ts";
 import { serverTime } from "../clock.ts";
+import { copy } from "../copy.ts";
 import { Icon } from "../icon.tsx";
 import type { JoinLink, LinkCreated } from "../messages.ts";
 import { t } from "../strings/console.ts";
 import { shortTime } from "../times.ts";
 import { ProblemNotice, useCountdown } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
-import { copy } from "./copy.ts";
 import { Dialog } from "./dialog.tsx";
 
 const HOURS = [1, 4, 12, 24, 72, 168];

@@ -158,7 +158,7 @@ export function Tile({ slot }: { slot: WallSlot }) {
       {empty && (
         <p class="tile-empty">
           <span class="tile-place">{position + 1}</span>
-          <span class="tile-hint">{t("tile_empty_hint")}</span>
+          {focused && <span class="tile-hint">{t("tile_empty_hint")}</span>}
         </p>
       )}
       {covered && (

@@ -12,7 +12,6 @@ const zh = {
   level_township: "乡镇",
   level_vehicle: "指挥车",
   close: "关闭",
-  cancel: "取消",
   what_failed: "{what}失败",
   next_step: "处置：{step}",
   retry_in: "{n} 秒后可重试",
@@ -29,7 +28,6 @@ const en: Record<keyof typeof zh, string> = {
   level_township: "Township",
   level_vehicle: "Command vehicle",
   close: "Close",
-  cancel: "Cancel",
   what_failed: "{what} failed",
   next_step: "Next: {step}",
   retry_in: "Try again in {n} s",
@@ -59,6 +57,7 @@ const errorsZh = {
   unknown_command: "服务器不认识此操作|刷新页面以更新版本",
   expired: "已过期|请重新获取",
   revoked: "已被撤销|请联系值班员重新发放",
+  not_set_up: "系统尚未初始化|请先打开 /setup 完成初始化",
   already_set_up: "系统已完成初始化|请直接登录",
   wrong_code: "初始化码不正确或已失效|查看服务器启动时打印的一次性初始化码；重启服务可换新码",
   wrong_credentials: "用户名或密码不正确|检查大小写与输入法后重试",
@@ -92,6 +91,7 @@ const errorsEn: Record<ErrorCode, string> = {
   unknown_command: "The server does not know this action|Reload the page to get its present version",
   expired: "It has expired|Get a new one",
   revoked: "It was revoked|Ask the duty officer for a new one",
+  not_set_up: "The system is not set up yet|Open /setup first",
   already_set_up: "The system is already set up|Log in",
   wrong_code:
     "The set-up code is wrong or no longer valid|Look at the one-time code that the server printed at its start; a restart makes a new one",
@@ -107,7 +107,12 @@ const errorText = translator(errorsZh, errorsEn);
 
 /** What failed and what to do about it; a code of a newer server is told as an internal error with its name. */
 export function errorWords(code: string): { reason: string; next: string } {
-  const known = code in errorsZh ? (code as ErrorCode) : "internal";
+  const known =
+    code in errorsZh
+      ? (code as ErrorCode)
+      : code.startsWith("sdp_")
+        ? ("bad_sdp" as const)
+        : ("internal" as const);
   const [reason = "", next = ""] = errorText(known).split("|");
   return { reason: known === code ? reason : `${reason} (${code})`, next };
 }

@@ -5,7 +5,7 @@ import { type Problem, post } from "../api.ts";
 import { Icon } from "../icon.tsx";
 import type { Initial } from "../initial.ts";
 import { language, setLanguage } from "../language.ts";
-import { judge } from "../password.ts";
+import { DIFFERENT, judge } from "../password.ts";
 import { t as common } from "../strings/common.ts";
 import { t } from "../strings/enter.ts";
 import { ProblemNotice, useCountdown } from "./notice.tsx";
@@ -110,7 +110,7 @@ function Login({ initial }: { initial: Initial }) {
   );
 }
 
-const USERNAME = /^[a-z0-9][a-z0-9._-]{2,31}$/i;
+const USERNAME = /^[\p{L}\p{N}_.@-]{2,32}$/u;
 
 function Setup({ initial }: { initial: Initial }) {
   const attempt = useAttempt(initial.csrf);
@@ -126,6 +126,7 @@ function Setup({ initial }: { initial: Initial }) {
     USERNAME.test(username.trim()) &&
     rules.length &&
     rules.notName &&
+    rules.varied &&
     rules.notSimple &&
     same;
   const submit = async (event: Event): Promise<void> => {
@@ -214,6 +215,7 @@ function Setup({ initial }: { initial: Initial }) {
         <ul>
           <Rule met={rules.length}>{t("rule_length", { n: initial.passwordMinLength })}</Rule>
           <Rule met={rules.notName}>{t("rule_not_name")}</Rule>
+          <Rule met={rules.varied}>{t("rule_varied", { n: DIFFERENT })}</Rule>
           <Rule met={rules.notSimple}>{t("rule_not_simple")}</Rule>
           <Rule met={same}>{t("rule_same")}</Rule>
         </ul>

@@ -1,0 +1,17 @@
+import "../styles/base.css";
+import "../styles/phone.css";
+import { render } from "preact";
+import { installIcons } from "../icon.tsx";
+import { readInitial } from "../initial.ts";
+import { startLanguage } from "../language.ts";
+import { PhoneModel } from "../phone/model.ts";
+import { Phone } from "../phone/view.tsx";
+import { startTheme } from "../theme.ts";
+
+const initial = readInitial();
+startTheme();
+startLanguage(initial.language);
+installIcons();
+const model = new PhoneModel(initial);
+render(<Phone model={model} />, document.getElementById("app") as HTMLElement);
+model.start();

@@ -1,0 +1,84 @@
+/** Every sentence exists in both languages, takes the same values in both, and is used. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { causeStrings } from "./causes.ts";
+import { commonStrings, errorStrings, errorWords } from "./common.ts";
+import { consoleStrings } from "./console.ts";
+import { enterStrings } from "./enter.ts";
+import { phoneStrings } from "./phone.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+const PROTOCOL = readFileSync(join(ROOT, "..", "..", "server", "signalling", "PROTOCOL.md"), "utf8");
+
+type Pair = { zh: Readonly<Record<string, string>>; en: Readonly<Record<string, string>> };
+const PAIRS: [string, Pair][] = [
+  ["common", commonStrings],
+  ["errors", errorStrings],
+  ["causes", causeStrings],
+  ["enter", enterStrings],
+  ["console", consoleStrings],
+  ["phone", phoneStrings],
+];
+
+const sources = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
+  .filter((name) => /\.tsx?$/.test(name) && !/\.test\.ts$/.test(name) && !name.startsWith("strings"))
+  .map((name) => readFileSync(join(ROOT, "src", name), "utf8"))
+  .join("\n");
+
+const placeholders = (text: string): string[] =>
+  [...text.matchAll(/\{\w+\}/g)].map((found) => found[0]).sort();
+
+describe.each(PAIRS)("%s", (area, { zh, en }) => {
+  it("has the same keys in both languages, none empty", () => {
+    expect(Object.keys(en).sort()).toEqual(Object.keys(zh).sort());
+    for (const text of [...Object.values(zh), ...Object.values(en)]) expect(text.trim()).not.toBe("");
+  });
+
+  it("takes the same values and has the same parts in both languages", () => {
+    for (const [key, text] of Object.entries(zh)) {
+      expect([key, ...placeholders(en[key] ?? "")]).toEqual([key, ...placeholders(text)]);
+      expect([key, en[key]?.split("|").length]).toEqual([key, text.split("|").length]);
+    }
+  });
+
+  it("does not mix the languages", () => {
+    for (const [key, text] of Object.entries(en)) {
+      if (key !== "other_language") expect(text, key).not.toMatch(/\p{Script=Han}/u);
+    }
+  });
+
+  it.skipIf(area === "errors" || area === "causes")("has no key that no page uses", () => {
+    const unused = Object.keys(zh).filter((key) => !sources.includes(`"${key}"`) && !templated(key));
+    expect(unused).toEqual([]);
+  });
+});
+
+/** `denied_${kind}` and the like. */
+const templated = (key: string): boolean =>
+  [...sources.matchAll(/`(\w+_)\$\{\w+\}`/g)].some((found) => key.startsWith(found[1] ?? "\0"));
+
+/** First column of the table below a heading, and codes between back-ticks in its running text. */
+function codesBelow(heading: string): string[] {
+  const section = PROTOCOL.split(`## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";
+  const table = section.split("\n").filter((line) => line.startsWith("| `"));
+  const text = table.length ? table.map((line) => line.split("|")[1] ?? "").join(" ") : section;
+  return [...text.matchAll(/`([a-z_]+)`/g)].map((found) => found[1] ?? "");
+}
+
+/** Codes that only programs get to see. */
+const OF_WHIP_ONLY = ["precondition_failed", "precondition_required"];
+
+describe("the protocol's codes", () => {
+  it("all have words", () => {
+    const causes = codesBelow("Causes");
+    const errors = codesBelow("Error codes");
+    expect(causes.length).toBeGreaterThan(20);
+    expect(errors.length).toBeGreaterThan(15);
+    expect(causes.filter((code) => !(code in causeStrings.zh))).toEqual([]);
+    const speechless = errors.filter((code) =>
+      errorWords(code).reason.startsWith(errorWords("internal").reason),
+    );
+    expect(speechless.sort()).toEqual(["internal", ...OF_WHIP_ONLY]);
+  });
+});
