@@ -13,13 +13,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from server.cli import agent, audit, device, serve, user
+from server.cli import agent, audit, demo, device, serve, user
 from server.model.errors import FengsuiError
 from server.start_error import StartError
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "serve": serve.serve,
     "agent": agent.agent,
+    "demo": demo.demo,
 }
 GROUPS: Final[dict[str, typer.Typer]] = {
     "user": user.app,
