@@ -49,6 +49,7 @@ PACE: Final = 0.005  # s between looks at packets that wait for their turn
 URGENT: Final = 0.02  # s between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
 BATCH: Final = 128  # datagrams read before others get their turn
+MAX_ADMITTED: Final = 128  # SSRCs of one transport that get an SRTP stream; each costs memory for ever
 _HEADER: Final = struct.Struct(">BBHII")
 _EXTENSION: Final = struct.Struct(">HH")
 _MIN_RTP: Final = 12
@@ -343,6 +344,12 @@ class PythonEngine:
             if receiver is None:
                 state.counters["no_keys"] += 1
                 return
+            at = 4 if control else 8
+            ssrc = bytes(buffer.data[at : at + 4])
+            admitted = transport.admitted
+            if ssrc not in admitted and len(admitted) >= MAX_ADMITTED:
+                state.counters["too_many_streams"] += 1
+                return
             length = buffer.length
             length[0] = size
             status = (unprotect_rtcp if control else unprotect_rtp)(receiver.handle, buffer.base, length)
@@ -353,6 +360,7 @@ class PythonEngine:
                     transport.unauthenticated += 1
                 return
             size = length[0]
+            admitted.add(ssrc)
         transport.packets_received += 1
         transport.bytes_received += size
         if control:

@@ -184,9 +184,9 @@ class Sink(Feed):
             if size > transport.longest or not pacer.try_spend(size, self.state.now(), kind):
                 self._wait(layer, run.packets, kind)
                 return
-        self._transmit(
-            layer, layer.identity, run.packets, run.trains(number, self._forms[run.codec], self.state.out)
-        )
+        trains = run.trains(number, self._forms[run.codec], self.state.out)
+        torn, self._torn = self._torn, False
+        self._transmit(layer, layer.identity, run.packets, trains, torn)
 
     def late(self, layer: SourceLayer, packet: MediaPacket) -> None:
         form = self._forms.get(packet.codec)
@@ -266,12 +266,10 @@ class Sink(Feed):
         identity: int,
         packets: list[MediaPacket],
         trains: list[Train],
-        torn: bool = False,
+        torn: bool,
     ) -> None:
         """Give packets their numbers and send them now."""
         stretch = self.stretch
-        if self._torn and not torn:
-            torn, self._torn = True, False
         if stretch is None or stretch.layer != identity:
             stretch = self._start(layer, identity, packets[0])
         elif torn:

@@ -134,6 +134,7 @@ class Transport:
         self.sender: SrtpContext | None = None
         self.receiver: SrtpContext | None = None
         self.streams = StreamTable()
+        self.admitted: set[bytes] = set()  # SSRCs that authenticated
         self.locked_ssrc: int | None = None  # PLAIN: the first packet's
         self.sources: dict[int, Source] = {}
         self.sinks: dict[int, Sink] = {}
