@@ -1,6 +1,7 @@
 """The composition root: configuration -> services -> one TaskGroup -> stop in reverse order.
 
-`serve` returns when it was asked to stop. What keeps it from starting is a StartError with its remedy.
+`serve` returns when it was asked to stop. What keeps it from starting is a StartError with its remedy. This process
+supervises the media process: when that dies it is started again, and every client joins again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,57 +18,63 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from sqlalchemy import text
 
-from media.client import MediaProcess
+from media.client import MediaAway, MediaProcess
 from media.settings import MediaSettings
 from server.addresses import host_names, interface_addresses
-from server.api.health import HealthApi, ReadyCheck
-from server.api.listener import Listener, bind
-from server.api.middleware import Gate
+from server.api.health import HealthApi
+from server.api.http import HttpServer
+from server.api.listener import bind
+from server.api.media_sessions import MediaSessions
 from server.api.origins import LOOPBACK, Origins, host_of
 from server.api.pages import page_rows
 from server.api.session import SessionApi, SetupState
-from server.api.table import Route, Table
+from server.api.stream_tokens import StreamTokenApi
+from server.api.whep import Whep
+from server.api.whip import Whip
+from server.auth.access import TokenAccess
 from server.auth.sessions import Sessions
 from server.auth.setup import SetupCode
+from server.auth.tokens import StreamTokens
 from server.banner import Banner
 from server.config import Config
-from server.datafolder import (
-    MEGABYTE,
-    REFUSE_BELOW,
-    WARN_BELOW,
-    folder_lock,
-    free_bytes,
-    metrics_token,
-    prepare_folder,
-)
-from server.dispatch import make_dispatch
+from server.datafolder import MEGABYTE, folder_lock, free_bytes, metrics_token, prepare_folder
+from server.health import Health
 from server.media_events import MediaEvents
 from server.metrics import Metrics, Statistics, process_statistics
 from server.model.clock import JumpWatch
 from server.people import People, open_people
+from server.positions.store import Positions
 from server.routing.link import PortUnavailable
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
+from server.signalling.clients import Clients
+from server.signalling.commands import Services
+from server.signalling.websocket import WebSockets
 from server.start_error import StartError
+from server.state import EntityStore
 from server.storage.changes import ChangeWatch
-from server.storage.engine import StorageAway
-from server.supervision import Supervisor
+from server.supervision import FIRST_WAIT, LONGEST_WAIT, STEADY_AFTER, Supervisor
 from server.tls import Tls, TlsError
+from server.units.presence import Presence
+from server.units.registration import Registration
+from server.units.roster import Roster
 from server.version import VERSION
 from server.video.admission import CameraPolicy
+from server.video.catalogue import Catalogue
 from server.watchdog import LoopWatchdog
 from web_console.assets import FrontEnd, FrontEndMissing
 
-DRAIN: Final = 4.0  # s for requests in flight and goodbyes when stopping
-KEEP_ALIVE: Final = 75.0  # s that an idle connection is kept
-MAX_BODY: Final = 256 * 1024  # the largest body any route takes
-ADDRESS_CHECK: Final = 60.0  # s between looks at this machine's addresses and certificate
-DISK_CHECK: Final = 30.0
-MEDIA_START: Final = 20.0  # s for the media process to be ready
+MEDIA_READY: Final = 20.0  # s until the first media process must be up
+MEDIA_FIRST_WAIT: Final = 0.2  # s until a media process that died is started again
+STOPPING: Final = 2.0  # s for each service to clean up
+ADDRESS_CHECK: Final = 10.0  # s between looks at this machine's addresses and certificate files
 
 log = structlog.get_logger("server.app")
+
+
+class MediaUnusable(StartError):
+    """The media process does not start or cannot have its ports."""
 
 
 async def serve(config: Config, *, log_statistics: Statistics, ready_fd: int | None = None) -> None:
@@ -80,62 +88,164 @@ async def serve(config: Config, *, log_statistics: Statistics, ready_fd: int | N
             front_end = FrontEnd.load()
         except FrontEndMissing as error:
             raise StartError(error.problem, error.remedy) from error
-        sock = bind(config.http.host, config.http.port)
-        with contextlib.closing(sock):
+        with contextlib.closing(bind(config.http.host, config.http.port)) as sock:
             async with open_people(config) as people:
-                await _Server(config, people, front_end, log_statistics, ready_fd).run(sock, stop)
+                server = _Server(config, people, sock)
+                server.metrics.add("log", log_statistics)
+                await server.run(front_end, stop, ready_fd)
 
 
 class _Server:
-    """One run of the server; made of services that live as long as `run`."""
+    """One run of the server: what is made here lives until `run` returns."""
 
-    def __init__(
-        self,
-        config: Config,
-        people: People,
-        front_end: FrontEnd,
-        log_statistics: Statistics,
-        ready_fd: int | None,
-    ) -> None:
+    def __init__(self, config: Config, people: People, sock: socket.socket) -> None:
+        clock, database = people.clock, people.database
         self._config = config
         self._people = people
-        self._front_end = front_end
-        self._ready_fd = ready_fd
+        self._sock = sock
+        self._port = int(sock.getsockname()[1])
+        self._addresses = self._own_addresses()
         self._banner = Banner(config.server.name, VERSION)
+        self.metrics = Metrics()
         self._supervisor = Supervisor()
-        self._metrics = Metrics()
-        self._metrics.add("log", log_statistics)
-        self._changes = ChangeWatch(people.database)
+        self._media_restarts = 0
+        self._first_media: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        names = self._names()
+        self._tls = Tls(
+            folder=config.data / "tls", certificate=config.tls.certificate, key=config.tls.key, names=names
+        )
         self._origins = Origins(config.http.public_url)
+        self._origins.update(names, self._port)
+
+        # people
+        self._changes = ChangeWatch(database)
         self._sessions = Sessions(
-            people.database,
-            people.clock,
+            database,
+            clock,
             idle=config.auth.session_idle_hours * 3600,
             absolute=config.auth.session_absolute_hours * 3600,
         )
         self._setup = SetupState(
-            people.users, SetupCode(config.auth.setup_code_minutes * 60), people.clock, self._show_setup_code
+            people.users, SetupCode(config.auth.setup_code_minutes * 60), clock, self._show_setup_code
         )
-        self._media_problem: PortUnavailable | None = None
-        self._media_addresses = list(config.media.addresses) or interface_addresses()
-        self._events = MediaEvents()
-        self._media = Routing(
-            _routing_settings(config), self._events, people.clock, lambda: self._media_addresses
-        )
-        self._warnings: list[str] = []
+        self._access = TokenAccess(people.devices, StreamTokens(clock), database, people.audit, clock)
 
-    async def run(self, sock: socket.socket, stop: asyncio.Event) -> None:
-        config, people = self._config, self._people
-        port = int(sock.getsockname()[1])
-        names = self._names()
-        tls = Tls(
-            folder=config.data / "tls", certificate=config.tls.certificate, key=config.tls.key, names=names
+        # media, what is registered, and what clients see of both
+        self._events = MediaEvents()
+        self._routing = Routing(
+            self._routing_settings(), self._events, clock, lambda: self._media_addresses()
         )
-        self._origins.update(names, port)
+        self._store = EntityStore(secrets.randbelow(2**51))
+        self._presence = Presence()
+        self._registration = Registration(database, people.audit, clock)
+        self._roster = Roster(self._registration, self._presence, self._store, clock)
+        self._positions = Positions(database, clock)
+        self._catalogue = Catalogue(
+            self._roster,
+            self._presence,
+            self._store,
+            self._routing,
+            people.sealer,
+            clock,
+            rtsp_enabled=config.ingest.rtsp.enabled,
+        )
+        self._watchdog = LoopWatchdog()
+        self._health = Health(
+            self._store,
+            clock,
+            data=config.data,
+            database=database,
+            media_up=self._routing.up.is_set,
+            media_restarts=lambda: self._media_restarts,
+            set_up=lambda: self._setup.done,
+            certificate=lambda: self._tls.info,
+            loop=self._watchdog.statistics,
+        )
+        self._clients = Clients(per_credential=config.limits.websockets_per_session)
+        self._websockets = WebSockets(
+            Services(
+                node=self._routing,
+                clients=self._clients,
+                store=self._store,
+                roster=self._roster,
+                registration=self._registration,
+                catalogue=self._catalogue,
+                presence=self._presence,
+                positions=self._positions,
+                audit=people.audit,
+                sessions=self._sessions,
+                clock=clock,
+                media_up=self._routing.up.is_set,
+                join_link_hours=config.auth.join_link_hours,
+                max_join_link_hours=config.auth.max_join_link_hours,
+            ),
+            self._origins,
+            self._events,
+            public_url=config.http.public_url,
+            name=config.server.name,
+            level=config.server.level,
+            version=VERSION,
+        )
+        self._media_sessions = MediaSessions(self._routing, clock, config.limits.pending_media_per_token)
+        self._events.on_stream_changed(self._catalogue.stream_changed)
+        self._events.on_session_step(self._catalogue.session_step)
+        self._events.on_session_step(self._media_sessions.session_step)
+        self._changes.subscribe(self._sessions.reload)
+        self._changes.subscribe(self._setup.refresh)
+        self._changes.subscribe(self._roster.reload)
+
+    async def run(self, front_end: FrontEnd, stop: asyncio.Event, ready_fd: int | None) -> None:
+        """Until `stop` is set. Raises StartError."""
         await self._sessions.load()
         await self._setup.refresh()
+        await self._roster.reload()
+        for unit, position in (await self._positions.load()).items():
+            self._roster.set_position(unit, position)
+        http = self._http(front_end)
+        await http.prepare()
+        self._export(http)
+        # In the order in which they start; they stop the other way round.
+        services: dict[str, Callable[[], Awaitable[None]]] = {
+            "watchdog": self._watchdog.run,
+            "seconds": self._every_second,
+            "addresses": self._watch_addresses,
+            "changes": self._changes.run,
+            "sessions": self._sessions.run,
+            "roster": self._roster.run,
+            "media": self._keep_media,
+            "catalogue": self._catalogue.run,
+            "websockets": self._websockets.run,
+        }
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(self._supervisor.keep(name, run), name=name)
+                    for name, run in services.items()
+                ]
+                try:
+                    await self._until_media()
+                    running.append(tasks.create_task(self._supervisor.keep("health", self._health.run)))
+                    running.append(tasks.create_task(http.run(), name="http"))
+                    self._started(ready_fd)
+                    await stop.wait()
+                    log.info("stopping")
+                    await http.drain()
+                finally:
+                    await _stop(running)
+        except* StartError as group:
+            raise group.exceptions[0] from None
+        with contextlib.suppress(Exception):
+            await self._sessions.write_seen()
+            await self._roster.write_used()
+        log.info("stopped")
 
-        session_api = SessionApi(
+    # ------------------------------------------------------------------ parts
+
+    def _http(self, front_end: FrontEnd) -> HttpServer:
+        config, people = self._config, self._people
+        app = web.Application()
+        self._session_api = SessionApi(
             people.users,
             self._sessions,
             people.audit,
@@ -143,265 +253,203 @@ class _Server:
             people.clock,
             logins_per_minute=config.limits.logins_per_minute,
         )
-        dispatch = await make_dispatch(
-            config,
-            people,
-            self._media,
-            self._events,
-            media_up=self._media.up.is_set,
-            sessions=self._sessions,
-            changes=self._changes,
-            origins=self._origins,
+        rows = (
+            *self._session_api.routes(),
+            *HealthApi(self.metrics, self._health.checks, self._tls, metrics_token(config.data)).routes(),
+            *StreamTokenApi(self._access, people.audit).routes(),
+            *Whip(self._routing, self._access, self._media_sessions).routes(),
+            *Whep(self._routing, self._access, self._media_sessions).routes(),
+            *self._media_sessions.routes(),
+            *self._websockets.routes(),
+            *page_rows(app, front_end, config, lambda: self._setup.done),
         )
-        health_api = HealthApi(self._metrics, self._ready_checks(), tls, metrics_token(config.data))
-        app = web.Application(client_max_size=MAX_BODY)
-        rows: list[Route] = [
-            *session_api.routes(),
-            *health_api.routes(),
-            *page_rows(app, self._front_end, config, self._is_set_up),
-            *dispatch.routes,
-        ]
-        table = Table(rows)
-        table.install(app)
-        gate = Gate(
-            table,
-            self._sessions,
-            self._origins,
-            people.clock,
-            set_up=self._is_set_up,
-            requests_per_minute=config.limits.requests_per_minute,
-            body_timeout=config.http.idle_timeout,
-        )
-        gate.install(app)
-        runner = web.AppRunner(
+        app.on_shutdown.append(self._websockets.shutdown)
+        return HttpServer(
             app,
-            access_log=None,
-            keepalive_timeout=KEEP_ALIVE,
-            max_line_size=8190,
-            max_field_size=8190,
-            max_headers=64,
-            lingering_time=2.0,
-        )
-        await runner.setup()
-        server = runner.server
-        assert server is not None  # noqa: S101 - set up above
-        listener = Listener(
-            sock,
-            server,
-            tls.context,
+            rows,
+            self._sock,
+            self._tls.context,
             self._origins,
-            idle_timeout=config.http.idle_timeout,
-            max_connections=config.http.max_connections,
-            max_per_address=config.http.max_connections_per_address,
+            self._sessions,
+            people.clock,
+            set_up=lambda: self._setup.done,
+            http=config.http,
+            limits=config.limits,
         )
-        gate.guard = listener
-        watchdog = LoopWatchdog()
-        self._export(
-            {
-                "process": process_statistics,
-                "loop": watchdog.statistics,
-                "services": self._supervisor.statistics,
-                "http": listener.statistics,
-                "requests": gate.statistics,
-                "logins": session_api.statistics,
-                "sessions": self._sessions.statistics,
-                "storage": people.database.statistics,
-                "changes": self._changes.statistics,
-                "audit": people.audit.statistics,
-                **dispatch.statistics,
-            }
+
+    def _routing_settings(self) -> RoutingSettings:
+        media, limits, rtsp = self._config.media, self._config.limits, self._config.ingest.rtsp
+        return RoutingSettings(
+            host=media.host,
+            udp_port=media.udp_port,
+            tcp_port=media.tcp_port,
+            public_address=media.public_address,
+            connect_timeout=media.connect_timeout,
+            consent_timeout=media.consent_timeout,
+            publishers=limits.publishers,
+            viewers=limits.viewers,
+            cameras=CameraPolicy(
+                networks=rtsp.networks,
+                ports=rtsp.ports,
+                own=frozenset([*self._addresses, *LOOPBACK]),
+                own_ports=frozenset([self._port, media.udp_port, media.tcp_port]),
+            ),
         )
-        self._changes.subscribe(self._sessions.reload)
-        self._changes.subscribe(self._setup.refresh)
 
-        services: dict[str, Callable[[], Awaitable[None]]] = {
-            "watchdog": watchdog.run,
-            "changes": self._changes.run,
-            "sessions": self._sessions.run,
-            "seconds": self._every_second,
-            "disk": self._watch_disk,
-            "addresses": lambda: self._watch_addresses(tls, port),
-            "media": self._run_media,
-            **dispatch.services,
-        }
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self._supervisor.keep(name, run), name=name)
-                for name, run in services.items()
-            ]
-            await self._media_ready()
-            running.append(tasks.create_task(listener.run(), name="http"))
-            self._started(tls, port)
-            await stop.wait()
-            log.info("stopping")
-            listener.stop_accepting()
-            await dispatch.goodbye()
-            await self._drain(runner)
-            for task in reversed(running):
-                task.cancel()
-        await self._sessions.write_seen()
-        log.info("stopped")
+    def _export(self, http: HttpServer) -> None:
+        for name, statistics in {
+            "process": process_statistics,
+            "loop": self._watchdog.statistics,
+            "services": self._supervisor.statistics,
+            "http": http.listener.statistics,
+            "requests": http.gate.statistics,
+            "logins": self._session_api.statistics,
+            "sessions": self._sessions.statistics,
+            "storage": self._people.database.statistics,
+            "changes": self._changes.statistics,
+            "audit": self._people.audit.statistics,
+            "passwords": self._people.passwords.statistics,
+            "media": lambda: {**self._routing.statistics(), "restarts_total": self._media_restarts},
+            "media_sessions": self._media_sessions.statistics,
+            "catalogue": self._catalogue.statistics,
+            "registered": self._roster.statistics,
+            "presence": self._presence.statistics,
+            "positions": self._positions.statistics,
+            "websockets": self._websockets.statistics,
+            "health": self._health.statistics,
+        }.items():
+            self.metrics.add(name, statistics)
 
-    # ------------------------------------------------------------------ starting and stopping
+    # ------------------------------------------------------------------ media
 
-    def _started(self, tls: Tls, port: int) -> None:
+    async def _keep_media(self) -> None:
+        """Keep a media process running until cancelled. What keeps the first one from its ports ends the start."""
+        media = self._config.media
+        process = MediaProcess(
+            MediaSettings(
+                log_level=self._config.server.log_level,
+                engine=media.engine,
+                start_bitrate=media.start_bitrate,
+                max_bitrate=media.max_bitrate,
+            )
+        )
+        wait, loop = MEDIA_FIRST_WAIT, asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                code = await self._routing.run(process)
+                log.error("the media process died; it is started again", code=code)
+            except (MediaAway, PortUnavailable) as error:
+                log.error("the media process cannot be used", error=str(error))
+                if not self._first_media.done():
+                    self._first_media.set_exception(_media_problem(error))
+            self._media_restarts += 1
+            if loop.time() - began >= STEADY_AFTER:
+                wait = MEDIA_FIRST_WAIT
+            await asyncio.sleep(wait)
+            wait = min(LONGEST_WAIT, max(FIRST_WAIT, wait * 2))
+
+    async def _until_media(self) -> None:
+        """Raises MediaUnusable."""
+        up = asyncio.create_task(self._routing.up.wait())
+        try:
+            await asyncio.wait(
+                (up, self._first_media), timeout=MEDIA_READY, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._first_media.done():
+                self._first_media.result()
+            elif not up.done():
+                raise MediaUnusable(
+                    "the media process does not answer", "look at the log above for its reason"
+                )
+        finally:
+            up.cancel()
+            self._first_media.cancel()
+
+    def _media_addresses(self) -> list[str]:
+        media = self._config.media
+        if media.addresses:
+            return list(media.addresses)
+        return [media.host] if media.host else self._addresses
+
+    # ------------------------------------------------------------------ starting
+
+    def _started(self, ready_fd: int | None) -> None:
         data = self._config.data
+        udp, tcp = self._routing.ports
         self._banner.started(
             urls=self._origins.urls,
-            certificate=tls.info,
-            media="UDP {}, TCP {}; offered: {}".format(
-                *self._media.ports, ", ".join(self._offered()) or "no address"
-            ),
+            certificate=self._tls.info,
+            media=f"{udp}/udp and {tcp}/tcp at {', '.join(self._media_addresses())}",
             data=f"{data} ({free_bytes(data) // MEGABYTE} MB free)",
-            warnings=self._warnings,
+            warnings=self._health.warnings(),
         )
         self._setup.tick()
-        if self._ready_fd is not None:
+        if ready_fd is not None:
             ready = {
-                "http_port": port,
-                "udp_port": self._media.ports[0],
-                "tcp_port": self._media.ports[1],
+                "http_port": self._port,
+                "udp_port": udp,
+                "tcp_port": tcp,
                 "setup_code": "" if self._setup.done else self._setup.code.shown,
-                "spki": tls.info.spki,
+                "spki": self._tls.info.spki,
                 "urls": self._origins.urls,
                 "pid": os.getpid(),
             }
-            with os.fdopen(self._ready_fd, "w") as file:
+            with os.fdopen(ready_fd, "w") as file:
                 file.write(json.dumps(ready) + "\n")
-        log.info("started", port=port, urls=self._origins.urls)
-
-    async def _run_media(self) -> None:
-        """One life of the media process; the supervisor starts the next."""
-        config = self._config
-        settings = MediaSettings(
-            log_level=config.server.log_level,
-            engine=config.media.engine,
-            start_bitrate=config.media.start_bitrate,
-            max_bitrate=config.media.max_bitrate,
-        )
-        try:
-            code = await self._media.run(MediaProcess(settings))
-        except PortUnavailable as error:
-            self._media_problem = error
-            raise
-        log.error("the media process ended", exit_code=code)
-
-    async def _media_ready(self) -> None:
-        """Raises StartError when the media process cannot be started at all."""
-        deadline = self._people.clock.now() + MEDIA_START
-        while not self._media.up.is_set():
-            if self._media_problem is not None:
-                raise StartError(
-                    str(self._media_problem),
-                    "give media other ports: [media] udp_port and tcp_port, or end the program that has these",
-                )
-            if self._people.clock.now() > deadline:
-                raise StartError(
-                    f"the media process was not ready after {MEDIA_START:g} s",
-                    "look at the log above for what it said",
-                )
-            await asyncio.sleep(0.02)
-
-    def _offered(self) -> list[str]:
-        """The addresses that media is offered at."""
-        public = self._config.media.public_address
-        return list(dict.fromkeys([*([public] if public else []), *self._media_addresses]))
-
-    async def _drain(self, runner: web.AppRunner) -> None:
-        """Let requests in flight end; what has not within `DRAIN` is cut."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN):
-                await runner.cleanup()
-
-    # ------------------------------------------------------------------ parts
-
-    def _names(self) -> list[str]:
-        """What this machine is called, best first: for the certificate, the origins and the banner."""
-        config = self._config
-        bound = [config.http.host] if config.http.host else interface_addresses()
-        public = [host_of(config.http.public_url)] if config.http.public_url else []
-        return list(dict.fromkeys([*public, *config.tls.names, *bound, *host_names(), *LOOPBACK]))
-
-    def _is_set_up(self) -> bool:
-        return self._setup.done
+        log.info("started", version=VERSION, http=self._port, udp=udp, tcp=tcp)
 
     def _show_setup_code(self, code: str) -> None:
         self._banner.setup_code(code, self._origins.best, self._config.auth.setup_code_minutes)
 
-    def _ready_checks(self) -> dict[str, ReadyCheck]:
-        async def set_up() -> str:
-            return "" if self._setup.done else "needs-set-up"
+    # ------------------------------------------------------------------ names and time
 
-        async def storage() -> str:
+    def _own_addresses(self) -> list[str]:
+        return [self._config.http.host] if self._config.http.host else interface_addresses()
+
+    def _names(self) -> list[str]:
+        """What this machine is called, best first: for the certificate, the origins and the banner."""
+        config = self._config
+        public = [host_of(config.http.public_url)] if config.http.public_url else []
+        return list(dict.fromkeys([*public, *config.tls.names, *self._addresses, *host_names(), *LOOPBACK]))
+
+    async def _watch_addresses(self) -> None:
+        """New addresses become origins and go into the certificate; a renewed certificate file is taken."""
+        while True:
+            await asyncio.sleep(ADDRESS_CHECK)
+            self._addresses = await asyncio.to_thread(self._own_addresses)
+            names = self._names()
+            self._origins.update(names, self._port)
+            before = self._tls.info
             try:
-                async with self._people.database.read() as connection:
-                    await connection.execute(text("SELECT 1"))
-            except StorageAway:
-                return "away"
-            return ""
-
-        async def disk() -> str:
-            return "full" if free_bytes(self._config.data) < REFUSE_BELOW else ""
-
-        return {"setup": set_up, "storage": storage, "disk": disk}
-
-    def _export(self, sources: dict[str, Statistics]) -> None:
-        for name, statistics in sources.items():
-            self._metrics.add(name, statistics)
+                after = await asyncio.to_thread(self._tls.reload, names)
+            except TlsError as error:
+                log.error("the certificate in use stays", error=str(error), remedy=error.remedy)
+                continue
+            if after != before:
+                log.info("a new certificate is in use", names=after.names, fingerprint=after.fingerprint)
 
     async def _every_second(self) -> None:
-        jumps = JumpWatch()
-        clock = self._people.clock
+        jumps, clock = JumpWatch(), self._people.clock
         while True:
-            self._setup.tick()
+            if self._routing.up.is_set():  # before, nobody could use it
+                self._setup.tick()
             if jump := jumps.observe(clock.now(), clock.wallclock()):
                 log.warning("the wall clock jumped", seconds=round(jump, 3))
             await asyncio.sleep(1.0)
 
-    async def _watch_disk(self) -> None:
-        while True:
-            free = free_bytes(self._config.data)
-            if free < WARN_BELOW:
-                log.warning("the data folder's disk is nearly full", free_megabytes=free // MEGABYTE)
-            await asyncio.sleep(DISK_CHECK)
 
-    async def _watch_addresses(self, tls: Tls, port: int) -> None:
-        """New addresses become origins and go into the certificate; a renewed certificate file is taken."""
-        while True:
-            await asyncio.sleep(ADDRESS_CHECK)
-            names = await asyncio.to_thread(self._names)
-            self._origins.update(names, port)
-            self._media_addresses = list(self._config.media.addresses) or interface_addresses()
-            before = tls.info
-            try:
-                await asyncio.to_thread(tls.reload, names)
-            except TlsError as error:
-                log.error(
-                    "the new certificate cannot be used; the old one stays",
-                    error=str(error),
-                    remedy=error.remedy,
-                )
-            if tls.info != before:
-                log.info(
-                    "a new certificate is in use", names=tls.info.names, fingerprint=tls.info.fingerprint
-                )
+async def _stop(running: list[asyncio.Task[None]]) -> None:
+    """Cancel each, the last one first, and give it `STOPPING` to clean up."""
+    for task in reversed(running):
+        task.cancel()
+        await asyncio.wait([task], timeout=STOPPING)
 
 
-def _routing_settings(config: Config) -> RoutingSettings:
-    media, rtsp = config.media, config.ingest.rtsp
-    return RoutingSettings(
-        host=media.host,
-        udp_port=media.udp_port,
-        tcp_port=media.tcp_port,
-        public_address=media.public_address,
-        connect_timeout=media.connect_timeout,
-        consent_timeout=media.consent_timeout,
-        publishers=config.limits.publishers,
-        viewers=config.limits.viewers,
-        cameras=CameraPolicy(
-            networks=rtsp.networks,
-            ports=rtsp.ports,
-            own=frozenset(interface_addresses()),
-            own_ports=frozenset({config.http.port, media.udp_port, media.tcp_port} - {0}),
-        ),
-    )
+def _media_problem(error: MediaAway | PortUnavailable) -> MediaUnusable:
+    if isinstance(error, PortUnavailable):
+        return MediaUnusable(
+            str(error),
+            "stop the other program, or set other media.udp_port and media.tcp_port, or media.host",
+        )
+    return MediaUnusable(f"the media process does not start: {error}", "look at the log above for its reason")

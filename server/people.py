@@ -27,6 +27,7 @@ class People:
     users: Users
     devices: Devices
     sealer: Sealer
+    passwords: Passwords
 
 
 @contextlib.asynccontextmanager
@@ -53,6 +54,7 @@ async def open_people(config: Config) -> AsyncIterator[People]:
                 ),
                 devices=Devices(database, audit, sealer, clock),
                 sealer=sealer,
+                passwords=passwords,
             )
         finally:
             passwords.close()

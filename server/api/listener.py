@@ -81,12 +81,13 @@ def _remedy(error: OSError) -> str:
 
 
 class Listener:
-    """`run` accepts until cancelled. The middleware says `begin` and `end` around each request."""
+    """`run` accepts until cancelled, for a `runner` that is set up. The gate says `begin` and `end` around each
+    request."""
 
     def __init__(
         self,
         sock: socket.socket,
-        server: web.Server,
+        runner: web.AppRunner,
         tls: ssl.SSLContext,
         origins: Origins,
         *,
@@ -95,7 +96,7 @@ class Listener:
         max_per_address: int,
     ) -> None:
         self._sock = sock
-        self._server = server
+        self._runner = runner
         self._tls = tls
         self._origins = origins
         self._idle_timeout = idle_timeout
@@ -218,7 +219,10 @@ class Listener:
                             self._counters["plain_http_total"] += 1
                             await self._redirect(connection.sock)
                         return
-                    handler: RequestHandler = self._server()
+                    server = self._runner.server
+                    if server is None:
+                        return  # stopping
+                    handler: RequestHandler = server()
                     guarded = _Guarded(handler, connection, deadline, self._idle_timeout, self._count_event)
                     self._by_handler[handler] = guarded
                     await loop.connect_accepted_socket(
