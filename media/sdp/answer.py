@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from media.sdp.candidates import Candidate, candidate_lines, connection_line
 from media.sdp.codecs import Chosen
 from media.sdp.plan import EXTENSION_URIS, Plan, Reception, Transmission, usable_extensions
 
-PROTOCOL = "UDP/TLS/RTP/SAVPF"
+PROTOCOL: Final = "UDP/TLS/RTP/SAVPF"
+FEW_SECTIONS: Final = 4  # with no more than these, candidates are repeated in each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,9 @@ def answer(plan: Plan, local: LocalTransport, sent: Mapping[int, SentStream]) ->
     if offer.mixed_extensions:
         lines.append("a=extmap-allow-mixed")
     lines.append("a=msid-semantic: WMS *")
-    tagged = True  # the first accepted section of the bundle has the candidates
+    # One section of the bundle needs them; aiortc reads those of the last only.
+    candidates = candidate_lines(local.candidates)
+    everywhere = len(accepted) <= FEW_SECTIONS
     for section, planned in zip(offer.sections, plan.sections, strict=True):
         if planned is None:
             lines.append(f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}")
@@ -77,9 +81,8 @@ def answer(plan: Plan, local: LocalTransport, sent: Mapping[int, SentStream]) ->
             f"a=fingerprint:sha-256 {local.fingerprint}",
             f"a=setup:{plan.setup}",
         ]
-        if tagged:
-            lines += candidate_lines(local.candidates)
-            tagged = False
+        if everywhere or planned is accepted[0]:
+            lines += candidates
         for chosen in planned.chosen:
             lines += _codec_lines(chosen)
         lines += _extension_lines(plan, planned)

@@ -147,6 +147,11 @@ class Routing:
         """UDP and TCP port of media; 0 until bound."""
         return self._ports
 
+    @property
+    def media_pid(self) -> int | None:
+        """The media process, None when there is none."""
+        return self._lifetimes.link.client.ready.pid if self._lifetimes.up else None
+
     # ------------------------------------------------------------------ publishers
 
     async def publish(self, stream: StreamId, offer: str, via: str) -> Answer:

@@ -18,20 +18,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from media.protocol import Apply, LayerState, RestartIce, TransportLost, TransportStep
 from media.relay.messages import Address, CloseReason, Codec, MediaKind
-from server.api.media_sessions import MediaSessions
-from server.api.middleware import Gate
-from server.api.origins import Origins
-from server.api.table import Table
-from server.api.whep import Whep
-from server.api.whip import Whip
-from server.auth.sessions import Sessions
 from server.media_events import MediaEvents
-from server.model.errors import NotFound, NotLoggedIn, Refused
-from server.model.ids import DeviceId, StreamId
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
 from support.clock import FakeClock
 from support.fake_media_link import FakeMedia
+from support.media_site import media_app
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "sdp"
 PUBLISH = (DATA / "chromium-publish-simulcast.offer.sdp").read_text().replace("\n", "\r\n")
@@ -47,30 +39,6 @@ SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 TOKEN = {"Authorization": "Bearer fsd_1_good"}
 OTHER = {"Authorization": "Bearer fsd_2_good"}
-
-
-class Tokens:
-    """Fulfils Access: `fsd_N_good` is device N, which has a channel main and a channel thermal."""
-
-    async def publisher(self, token: str, address: str, channel: str) -> tuple[DeviceId, StreamId]:
-        device = self._device(token)
-        if channel not in ("main", "thermal"):
-            raise NotFound("there is no such channel")
-        return DeviceId(device), StreamId(f"{device}-{channel}")
-
-    async def viewer(self, token: str, stream: StreamId, address: str) -> None:
-        self._device(token)
-        if not stream.startswith("1-"):
-            raise Refused("not for you")
-
-    def _device(self, token: str) -> str:
-        if token == "fsd_1_revoked":
-            raise Refused("this device was revoked", code="revoked")
-        kind, _, rest = token.partition("_")
-        device, _, secret = rest.partition("_")
-        if kind != "fsd" or secret != "good":
-            raise NotLoggedIn("this device token is not known")
-        return device
 
 
 class Site:
@@ -112,28 +80,7 @@ async def site() -> AsyncIterator[Site]:
     media, events = FakeMedia(), MediaEvents()
     site = Site(cast("TestClient[web.Request, web.Application]", None), media)
     routing = Routing(RoutingSettings(publishers=20, viewers=20), events, site.clock, lambda: ["192.0.2.20"])
-    sessions = MediaSessions(routing, site.clock, pending_per_token=4)
-    events.on_session_step(sessions.session_step)
-    access = Tokens()
-    table = Table(
-        [
-            *Whip(routing, access, sessions).routes(),
-            *Whep(routing, access, sessions).routes(),
-            *sessions.routes(),
-        ]
-    )
-    app = web.Application()
-    table.install(app)
-    gate = Gate(
-        table,
-        cast(Sessions, None),  # no row of this table looks at cookies
-        Origins(""),
-        site.clock,
-        set_up=lambda: False,  # provisioned devices may come before there is an administrator
-        requests_per_minute=100_000,
-        body_timeout=5.0,
-    )
-    gate.install(app)
+    app = media_app(routing, events, site.clock)
     serving = asyncio.create_task(routing.serve(media))
     await asyncio.wait_for(routing.up.wait(), 2)
     async with TestClient(TestServer(app)) as client:
