@@ -7,6 +7,7 @@ import type { HealthRow, Stream } from "../messages.ts";
 import { rowsOf } from "../store.ts";
 import { causeWords } from "../strings/causes.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
+import { healthWords } from "../strings/health.ts";
 import { clockTime, dateTime, duration, rate } from "../times.ts";
 import { useModel } from "./context.ts";
 import { stateWords } from "./list.tsx";
@@ -21,9 +22,16 @@ const STEPS: Record<string, ConsoleKey> = {
   shown: "step_shown",
 };
 
-const LEVELS: Record<string, { key: ConsoleKey; icon: IconName; tone: string }> = {
+interface Level {
+  key: ConsoleKey;
+  icon: IconName;
+  tone: string;
+}
+
+const UNKNOWN: Level = { key: "health_warning", icon: "triangle-alert", tone: "late" };
+const LEVELS: Record<string, Level> = {
   ok: { key: "health_ok", icon: "circle-check", tone: "live" },
-  warning: { key: "health_warning", icon: "triangle-alert", tone: "late" },
+  warning: UNKNOWN,
   error: { key: "health_error", icon: "octagon-x", tone: "fault" },
   off: { key: "health_off", icon: "circle-minus", tone: "stale" },
 };
@@ -81,25 +89,22 @@ function Parts({ rows }: { rows: HealthRow[] }) {
       </thead>
       <tbody>
         {rows.map((row) => {
-          const level = LEVELS[row.state] ?? LEVELS.warning;
+          const level = LEVELS[row.state] ?? UNKNOWN;
+          const words = healthWords(row.id, row.state, row.value, row.unit) ?? {
+            name: row.name,
+            detail: [row.detail, row.value ?? "", row.unit].join(" ").trim(),
+            remedy: row.remedy,
+          };
           return (
             <tr key={row.id} data-health={row.id} data-state={row.state}>
-              <th scope="row">{row.name}</th>
-              <td class={`tone-${level?.tone}`}>
+              <th scope="row">{words.name}</th>
+              <td class={`tone-${level.tone}`}>
                 <span class="with-icon">
-                  {level && <Icon name={level.icon} />} {level && t(level.key)}
+                  <Icon name={level.icon} /> {t(level.key)}
                 </span>
               </td>
-              <td>
-                {row.detail}
-                {row.value !== null && (
-                  <span class="num">
-                    {" "}
-                    {Number.isInteger(row.value) ? row.value : row.value.toFixed(2)} {row.unit}
-                  </span>
-                )}
-              </td>
-              <td>{row.remedy}</td>
+              <td class="num">{words.detail}</td>
+              <td>{words.remedy}</td>
               <td class="num dim">{row.at ? clockTime(row.at) : ""}</td>
             </tr>
           );

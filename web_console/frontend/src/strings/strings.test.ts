@@ -6,6 +6,7 @@ import { causeStrings } from "./causes.ts";
 import { commonStrings, errorStrings, errorWords } from "./common.ts";
 import { consoleStrings } from "./console.ts";
 import { enterStrings } from "./enter.ts";
+import { healthStrings, healthWords } from "./health.ts";
 import { phoneStrings } from "./phone.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -19,6 +20,7 @@ const PAIRS: [string, Pair][] = [
   ["enter", enterStrings],
   ["console", consoleStrings],
   ["phone", phoneStrings],
+  ["health", healthStrings],
 ];
 
 const sources = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
@@ -48,7 +50,7 @@ describe.each(PAIRS)("%s", (area, { zh, en }) => {
     }
   });
 
-  it.skipIf(area === "errors" || area === "causes")("has no key that no page uses", () => {
+  it.skipIf(["errors", "causes", "health"].includes(area))("has no key that no page uses", () => {
     const unused = Object.keys(zh).filter((key) => !sources.includes(`"${key}"`) && !templated(key));
     expect(unused).toEqual([]);
   });
@@ -80,5 +82,26 @@ describe("the protocol's codes", () => {
       errorWords(code).reason.startsWith(errorWords("internal").reason),
     );
     expect(speechless.sort()).toEqual(["internal", ...OF_WHIP_ONLY]);
+  });
+});
+
+describe("the rows of /health", () => {
+  const HEALTH = readFileSync(join(ROOT, "..", "..", "server", "health.py"), "utf8");
+  it("all have words, in each state they can have", () => {
+    const rows = [...HEALTH.matchAll(/^ +"(\w+)": \("[^"]+", self\._(\w+)\),$/gm)];
+    expect(rows.length).toBeGreaterThanOrEqual(6);
+    const speechless: string[] = [];
+    for (const [, id = "", method = ""] of rows) {
+      const body = HEALTH.split(`async def _${method}(`)[1]?.split("async def ")[0] ?? "";
+      for (const state of ["ok", "warning", "error"]) {
+        if ((state === "ok" || body.includes(`"${state}"`)) && !healthWords(id, state, 1, "")) {
+          speechless.push(`${id} ${state}`);
+        }
+      }
+    }
+    expect(speechless).toEqual([]);
+  });
+  it("tells megabytes as gigabytes", () => {
+    expect(healthWords("disk", "ok", 78065, "MB")?.detail).toBe("剩余 76.2 GB");
   });
 });

@@ -1,0 +1,76 @@
+/** Words for the rows of /health by their id: name and what their value means; and for each bad state what is wrong and
+ * what to do. A row of a newer server is shown in the server's own words. */
+import { translator } from "../language.ts";
+
+const zh = {
+  media: "媒体进程|已重启 {n} 次",
+  media_warning: "媒体进程十分钟内重启过（共 {n} 次）|画面会自动恢复；反复出现请查看日志中的原因",
+  media_error: "媒体进程正在重新启动|稍候自动恢复；仍不恢复请查看日志中的原因",
+  storage: "数据库|应答 {n} 毫秒",
+  storage_warning: "数据库应答缓慢（{n} 毫秒）|检查磁盘负载",
+  storage_error: "数据库无应答|检查磁盘与 storage.url；通话与画面不受影响",
+  disk: "数据盘|剩余 {n} GB",
+  disk_warning: "数据盘空间不足，剩余 {n} GB|清理数据目录所在的磁盘",
+  disk_error: "数据盘将满，剩余 {n} GB|立即清理数据目录所在的磁盘，否则无法启动",
+  certificate: "TLS 证书|还有 {n} 天到期",
+  certificate_warning: "TLS 证书还有 {n} 天到期|更换 tls.certificate 与 tls.key 指定的文件，无需重启",
+  certificate_error: "TLS 证书已过期|更换 tls.certificate 与 tls.key 指定的文件，无需重启",
+  clock: "系统时钟|",
+  clock_warning: "本机时钟从未校准|校准时间或启用 NTP",
+  loop: "控制进程|累计卡顿 {n} 次",
+  loop_warning: "控制进程刚刚发生卡顿（累计 {n} 次）|机器过于繁忙；日志写明了耗时的环节",
+} as const;
+
+type Key = keyof typeof zh;
+
+const en: Record<Key, string> = {
+  media: "Media process|restarted {n} times",
+  media_warning:
+    "The media process was restarted within ten minutes ({n} times in all)|Pictures come back by themselves; if it repeats, look at the log for its reason",
+  media_error:
+    "The media process is being started again|Wait a moment; if it stays away, look at the log for its reason",
+  storage: "Database|answers in {n} ms",
+  storage_warning: "The database is slow ({n} ms)|Look at the load of the disk",
+  storage_error:
+    "The database does not answer|Look at the disk and at storage.url; calls and pictures go on meanwhile",
+  disk: "Data disk|{n} GB free",
+  disk_warning: "The data disk is getting full: {n} GB free|Make room on the data folder's disk",
+  disk_error:
+    "The data disk is nearly full: {n} GB free|Make room on the data folder's disk now, or the server will not start again",
+  certificate: "TLS certificate|valid for {n} days",
+  certificate_warning:
+    "The TLS certificate expires in {n} days|Replace the files of tls.certificate and tls.key; no restart is needed",
+  certificate_error:
+    "The TLS certificate has expired|Replace the files of tls.certificate and tls.key; no restart is needed",
+  clock: "System clock|",
+  clock_warning: "This machine's clock was never set|Set it, or start NTP",
+  loop: "Control process|held up {n} times so far",
+  loop_warning:
+    "The control process was just held up ({n} times so far)|The machine is too busy; the log says what took long",
+};
+
+export const healthStrings = { zh, en };
+const lookup = translator(zh, en);
+
+export interface HealthWords {
+  name: string;
+  detail: string;
+  remedy: string;
+}
+
+/** Null: nobody has written words for this row or state yet. */
+export function healthWords(
+  id: string,
+  state: string,
+  value: number | null,
+  unit: string,
+): HealthWords | null {
+  if (!(id in zh)) return null;
+  const n = value === null ? "–" : unit === "MB" ? (value / 1024).toFixed(1) : String(Math.round(value));
+  const [name = "", detail = ""] = lookup(id as Key, { n }).split("|");
+  if (state === "ok") return { name, detail, remedy: "" };
+  const key = `${id}_${state}`;
+  if (!(key in zh)) return null;
+  const [wrong = "", remedy = ""] = lookup(key as Key, { n }).split("|");
+  return { name, detail: wrong, remedy };
+}
