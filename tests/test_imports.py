@@ -6,12 +6,16 @@ Each rule is one row of a table. The last tests plant violations and see that th
 from __future__ import annotations
 
 import ast
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("media", "radio_bridge", "satellite", "server", "web_console")
@@ -87,6 +91,9 @@ IO = frozenset(
 )
 # Uses of such a library that do no IO: module, library.
 IN_MEMORY = frozenset({("media.transport.dtls", "OpenSSL")})
+
+# Outside libraries that are no Python package of ours to declare: module, library.
+FROM_THE_SYSTEM = frozenset({("media.agent.rtsp_server", "gi")})  # runs in Debian's Python
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +209,23 @@ def unlisted_packages(root: Path, listed: list[str]) -> tuple[list[str], list[st
     return sorted(present - set(listed)), sorted(set(listed) - present)
 
 
+def undeclared_libraries(found: dict[str, Module], declared: frozenset[str]) -> list[str]:
+    """Imports of outside packages that only come along with another one, or not at all."""
+    providers = packages_distributions()
+    wrong = []
+    for module in found.values():
+        for target in sorted({target.split(".")[0] for target in module.imports}):
+            if (
+                target in OURS
+                or target in sys.stdlib_module_names
+                or (module.name, target) in FROM_THE_SYSTEM
+            ):
+                continue
+            if not declared & {canonicalize_name(name) for name in providers.get(target, ())}:
+                wrong.append(f"{module.name} imports {target}, which pyproject.toml does not ask for")
+    return wrong
+
+
 FOUND = modules(ROOT)
 
 
@@ -227,6 +251,13 @@ def test_every_package_is_listed_in_pyproject() -> None:
     listed = settings["tool"]["setuptools"]["packages"]
     assert unlisted_packages(ROOT, listed) == ([], [])
     assert listed == sorted(listed)
+
+
+def test_outside_libraries_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["agent"]]
+    declared = frozenset(canonicalize_name(Requirement(text).name) for text in asked)
+    assert undeclared_libraries(FOUND, declared) == []
 
 
 def test_every_folder_with_modules_is_a_package() -> None:
@@ -315,3 +346,13 @@ def test_io_rule_finds_io_in_a_parent_package(tmp_path: Path) -> None:
 def test_package_list_rule_finds_both_ways(tmp_path: Path) -> None:
     plant(tmp_path, media__rtp__packet="", server__app="")
     assert unlisted_packages(tmp_path, ["media", "server", "satellite"]) == (["media.rtp"], ["satellite"])
+
+
+def test_library_rule_finds_what_only_comes_along(tmp_path: Path) -> None:
+    found = plant(
+        tmp_path, media__node="import aiohttp\nimport yarl\nimport os", server__app="import nowhere"
+    )
+    assert undeclared_libraries(found, frozenset({"aiohttp"})) == [
+        "media.node imports yarl, which pyproject.toml does not ask for",
+        "server.app imports nowhere, which pyproject.toml does not ask for",
+    ]
