@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -25,43 +24,29 @@ from server.addresses import host_names, interface_addresses
 from server.api.health import HealthApi
 from server.api.http import HttpServer
 from server.api.listener import bind
-from server.api.media_sessions import MediaSessions
 from server.api.origins import LOOPBACK, Origins, host_of
 from server.api.pages import page_rows
 from server.api.session import SessionApi, SetupState
-from server.api.stream_tokens import StreamTokenApi
-from server.api.whep import Whep
-from server.api.whip import Whip
-from server.auth.access import TokenAccess
 from server.auth.sessions import Sessions
 from server.auth.setup import SetupCode
-from server.auth.tokens import StreamTokens
 from server.banner import Banner
 from server.config import Config
 from server.datafolder import MEGABYTE, folder_lock, free_bytes, metrics_token, prepare_folder
+from server.dispatch import Dispatch, make_dispatch
 from server.health import Health
 from server.media_events import MediaEvents
 from server.metrics import Metrics, Statistics, process_statistics
 from server.model.clock import JumpWatch
 from server.people import People, open_people
-from server.positions.store import Positions
 from server.routing.link import PortUnavailable
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
-from server.signalling.clients import Clients
-from server.signalling.commands import Services
-from server.signalling.websocket import WebSockets
 from server.start_error import StartError
-from server.state import EntityStore
 from server.storage.changes import ChangeWatch
 from server.supervision import FIRST_WAIT, LONGEST_WAIT, STEADY_AFTER, Supervisor
 from server.tls import Tls, TlsError
-from server.units.presence import Presence
-from server.units.registration import Registration
-from server.units.roster import Roster
 from server.version import VERSION
 from server.video.admission import CameraPolicy
-from server.video.catalogue import Catalogue
 from server.watchdog import LoopWatchdog
 from web_console.assets import FrontEnd, FrontEndMissing
 
@@ -129,82 +114,40 @@ class _Server:
         self._setup = SetupState(
             people.users, SetupCode(config.auth.setup_code_minutes * 60), clock, self._show_setup_code
         )
-        self._access = TokenAccess(people.devices, StreamTokens(clock), database, people.audit, clock)
-
-        # media, what is registered, and what clients see of both
         self._events = MediaEvents()
-        self._routing = Routing(
-            self._routing_settings(), self._events, clock, lambda: self._media_addresses()
-        )
-        self._store = EntityStore(secrets.randbelow(2**51))
-        self._presence = Presence()
-        self._registration = Registration(database, people.audit, clock)
-        self._roster = Roster(self._registration, self._presence, self._store, clock)
-        self._positions = Positions(database, clock)
-        self._catalogue = Catalogue(
-            self._roster,
-            self._presence,
-            self._store,
-            self._routing,
-            people.sealer,
-            clock,
-            rtsp_enabled=config.ingest.rtsp.enabled,
-        )
+        self._routing = Routing(self._routing_settings(), self._events, clock, self._media_addresses)
         self._watchdog = LoopWatchdog()
-        self._health = Health(
-            self._store,
-            clock,
-            data=config.data,
-            database=database,
+        self._changes.subscribe(self._sessions.reload)
+        self._changes.subscribe(self._setup.refresh)
+
+    async def run(self, front_end: FrontEnd, stop: asyncio.Event, ready_fd: int | None) -> None:
+        """Until `stop` is set. Raises StartError."""
+        await self._sessions.load()
+        await self._setup.refresh()
+        people = self._people
+        dispatch = await make_dispatch(
+            self._config,
+            people,
+            self._routing,
+            self._events,
+            media_up=self._routing.up.is_set,
+            sessions=self._sessions,
+            changes=self._changes,
+            origins=self._origins,
+        )
+        health = Health(
+            dispatch.store,
+            people.clock,
+            data=self._config.data,
+            database=people.database,
             media_up=self._routing.up.is_set,
             media_restarts=lambda: self._media_restarts,
             set_up=lambda: self._setup.done,
             certificate=lambda: self._tls.info,
             loop=self._watchdog.statistics,
         )
-        self._clients = Clients(per_credential=config.limits.websockets_per_session)
-        self._websockets = WebSockets(
-            Services(
-                node=self._routing,
-                clients=self._clients,
-                store=self._store,
-                roster=self._roster,
-                registration=self._registration,
-                catalogue=self._catalogue,
-                presence=self._presence,
-                positions=self._positions,
-                audit=people.audit,
-                sessions=self._sessions,
-                clock=clock,
-                media_up=self._routing.up.is_set,
-                join_link_hours=config.auth.join_link_hours,
-                max_join_link_hours=config.auth.max_join_link_hours,
-            ),
-            self._origins,
-            self._events,
-            public_url=config.http.public_url,
-            name=config.server.name,
-            level=config.server.level,
-            version=VERSION,
-        )
-        self._media_sessions = MediaSessions(self._routing, clock, config.limits.pending_media_per_token)
-        self._events.on_stream_changed(self._catalogue.stream_changed)
-        self._events.on_session_step(self._catalogue.session_step)
-        self._events.on_session_step(self._media_sessions.session_step)
-        self._changes.subscribe(self._sessions.reload)
-        self._changes.subscribe(self._setup.refresh)
-        self._changes.subscribe(self._roster.reload)
-
-    async def run(self, front_end: FrontEnd, stop: asyncio.Event, ready_fd: int | None) -> None:
-        """Until `stop` is set. Raises StartError."""
-        await self._sessions.load()
-        await self._setup.refresh()
-        await self._roster.reload()
-        for unit, position in (await self._positions.load()).items():
-            self._roster.set_position(unit, position)
-        http = self._http(front_end)
+        http = self._http(front_end, dispatch, health)
         await http.prepare()
-        self._export(http)
         # In the order in which they start; they stop the other way round.
         services: dict[str, Callable[[], Awaitable[None]]] = {
             "watchdog": self._watchdog.run,
@@ -212,10 +155,8 @@ class _Server:
             "addresses": self._watch_addresses,
             "changes": self._changes.run,
             "sessions": self._sessions.run,
-            "roster": self._roster.run,
             "media": self._keep_media,
-            "catalogue": self._catalogue.run,
-            "websockets": self._websockets.run,
+            **dispatch.services,
         }
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -225,9 +166,9 @@ class _Server:
                 ]
                 try:
                     await self._until_media()
-                    running.append(tasks.create_task(self._supervisor.keep("health", self._health.run)))
+                    running.append(tasks.create_task(self._supervisor.keep("health", health.run)))
                     running.append(tasks.create_task(http.run(), name="http"))
-                    self._started(ready_fd)
+                    self._started(ready_fd, health.warnings())
                     await stop.wait()
                     log.info("stopping")
                     await http.drain()
@@ -237,15 +178,15 @@ class _Server:
             raise group.exceptions[0] from None
         with contextlib.suppress(Exception):
             await self._sessions.write_seen()
-            await self._roster.write_used()
+            await dispatch.finish()
         log.info("stopped")
 
     # ------------------------------------------------------------------ parts
 
-    def _http(self, front_end: FrontEnd) -> HttpServer:
+    def _http(self, front_end: FrontEnd, dispatch: Dispatch, health: Health) -> HttpServer:
         config, people = self._config, self._people
         app = web.Application()
-        self._session_api = SessionApi(
+        session_api = SessionApi(
             people.users,
             self._sessions,
             people.audit,
@@ -254,17 +195,13 @@ class _Server:
             logins_per_minute=config.limits.logins_per_minute,
         )
         rows = (
-            *self._session_api.routes(),
-            *HealthApi(self.metrics, self._health.checks, self._tls, metrics_token(config.data)).routes(),
-            *StreamTokenApi(self._access, people.audit).routes(),
-            *Whip(self._routing, self._access, self._media_sessions).routes(),
-            *Whep(self._routing, self._access, self._media_sessions).routes(),
-            *self._media_sessions.routes(),
-            *self._websockets.routes(),
+            *session_api.routes(),
+            *HealthApi(self.metrics, health.checks, self._tls, metrics_token(config.data)).routes(),
+            *dispatch.routes,
             *page_rows(app, front_end, config, lambda: self._setup.done),
         )
-        app.on_shutdown.append(self._websockets.shutdown)
-        return HttpServer(
+        app.on_shutdown.append(dispatch.goodbye)
+        http = HttpServer(
             app,
             rows,
             self._sock,
@@ -276,6 +213,25 @@ class _Server:
             http=config.http,
             limits=config.limits,
         )
+        exported: dict[str, Statistics] = {
+            "process": process_statistics,
+            "loop": self._watchdog.statistics,
+            "services": self._supervisor.statistics,
+            "media_process": lambda: {"restarts_total": self._media_restarts},
+            "http": http.listener.statistics,
+            "requests": http.gate.statistics,
+            "logins": session_api.statistics,
+            "sessions": self._sessions.statistics,
+            "storage": people.database.statistics,
+            "changes": self._changes.statistics,
+            "audit": people.audit.statistics,
+            "passwords": people.passwords.statistics,
+            "health": health.statistics,
+            **dispatch.statistics,
+        }
+        for name, statistics in exported.items():
+            self.metrics.add(name, statistics)
+        return http
 
     def _routing_settings(self) -> RoutingSettings:
         media, limits, rtsp = self._config.media, self._config.limits, self._config.ingest.rtsp
@@ -295,30 +251,6 @@ class _Server:
                 own_ports=frozenset([self._port, media.udp_port, media.tcp_port]),
             ),
         )
-
-    def _export(self, http: HttpServer) -> None:
-        for name, statistics in {
-            "process": process_statistics,
-            "loop": self._watchdog.statistics,
-            "services": self._supervisor.statistics,
-            "http": http.listener.statistics,
-            "requests": http.gate.statistics,
-            "logins": self._session_api.statistics,
-            "sessions": self._sessions.statistics,
-            "storage": self._people.database.statistics,
-            "changes": self._changes.statistics,
-            "audit": self._people.audit.statistics,
-            "passwords": self._people.passwords.statistics,
-            "media": lambda: {**self._routing.statistics(), "restarts_total": self._media_restarts},
-            "media_sessions": self._media_sessions.statistics,
-            "catalogue": self._catalogue.statistics,
-            "registered": self._roster.statistics,
-            "presence": self._presence.statistics,
-            "positions": self._positions.statistics,
-            "websockets": self._websockets.statistics,
-            "health": self._health.statistics,
-        }.items():
-            self.metrics.add(name, statistics)
 
     # ------------------------------------------------------------------ media
 
@@ -374,7 +306,7 @@ class _Server:
 
     # ------------------------------------------------------------------ starting
 
-    def _started(self, ready_fd: int | None) -> None:
+    def _started(self, ready_fd: int | None, warnings: list[str]) -> None:
         data = self._config.data
         udp, tcp = self._routing.ports
         self._banner.started(
@@ -382,7 +314,7 @@ class _Server:
             certificate=self._tls.info,
             media=f"{udp}/udp and {tcp}/tcp at {', '.join(self._media_addresses())}",
             data=f"{data} ({free_bytes(data) // MEGABYTE} MB free)",
-            warnings=self._health.warnings(),
+            warnings=warnings,
         )
         self._setup.tick()
         if ready_fd is not None:

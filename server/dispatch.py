@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from aiohttp import web
+
 from server.api.media_sessions import MediaSessions
 from server.api.origins import Origins
 from server.api.stream_tokens import StreamTokenApi
@@ -38,12 +40,14 @@ from server.video.catalogue import Catalogue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatch:
-    """`services` are run for as long as the server, `goodbye` before the HTTP server stops."""
+    """`services` are run for as long as the server, `goodbye` before the HTTP server stops, `finish` at the end."""
 
+    store: EntityStore
     routes: tuple[Route, ...]
     services: dict[str, Callable[[], Awaitable[None]]]
     statistics: dict[str, Statistics]
-    goodbye: Callable[[], Awaitable[None]]
+    goodbye: Callable[[web.Application], Awaitable[None]]
+    finish: Callable[[], Awaitable[None]]
 
 
 async def make_dispatch(
@@ -64,9 +68,9 @@ async def make_dispatch(
     registration = Registration(people.database, people.audit, clock)
     roster = Roster(registration, presence, store, clock)
     positions = Positions(people.database, clock)
+    await roster.reload()
     for unit, position in (await positions.load()).items():
         roster.set_position(unit, position)
-    await roster.reload()
     catalogue = Catalogue(
         roster, presence, store, node, people.sealer, clock, rtsp_enabled=config.ingest.rtsp.enabled
     )
@@ -102,6 +106,7 @@ async def make_dispatch(
     access = TokenAccess(people.devices, StreamTokens(clock), people.database, people.audit, clock)
     changes.subscribe(roster.reload)
     return Dispatch(
+        store=store,
         routes=(
             *Whip(node, access, opened).routes(),
             *Whep(node, access, opened).routes(),
@@ -109,7 +114,7 @@ async def make_dispatch(
             *StreamTokenApi(access, people.audit).routes(),
             *sockets.routes(),
         ),
-        services={"websockets": sockets.run, "catalogue": catalogue.run, "roster": roster.run},
+        services={"roster": roster.run, "catalogue": catalogue.run, "websockets": sockets.run},
         statistics={
             "websockets": sockets.statistics,
             "entities": store.statistics,
@@ -118,6 +123,8 @@ async def make_dispatch(
             "presence": presence.statistics,
             "positions": positions.statistics,
             "media": node.statistics,
+            "media_sessions": opened.statistics,
         },
         goodbye=sockets.shutdown,
+        finish=roster.write_used,
     )
