@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,23 @@ FIRST_REVISION = 5_000
 BASE = "https://fengsui.test:8443"
 
 
+class RunningClock(FakeClock):
+    """Goes by itself, and may be moved forward besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = time.monotonic()
+
+    def now(self) -> float:
+        return super().now() + time.monotonic() - self._began
+
+    def steady(self) -> float:
+        return super().steady() + time.monotonic() - self._began
+
+    def wallclock(self) -> float:
+        return super().wallclock() + time.monotonic() - self._began
+
+
 @dataclass(kw_only=True)
 class Control:
     """Everything that `Services` works with, and a few deeds."""
@@ -52,6 +70,7 @@ class Control:
     presence: Presence
     registration: Registration
     roster: Roster
+    events: MediaEvents
     media: FakeMedia
     catalogue: Catalogue
     positions: Positions
@@ -140,9 +159,9 @@ class Control:
 
 @contextlib.asynccontextmanager
 async def control(
-    folder: Path, *, rtsp_enabled: bool = True, media_up: bool = True
+    folder: Path, *, rtsp_enabled: bool = True, media_up: bool = True, clock: FakeClock | None = None
 ) -> AsyncIterator[Control]:
-    clock = FakeClock()
+    clock = clock or FakeClock()
     async with open_database("", folder) as database:
         audit = Audit(database, clock)
         sealer = Sealer(bytes(32))
@@ -187,6 +206,7 @@ async def control(
             presence=presence,
             registration=registration,
             roster=roster,
+            events=events,
             media=media,
             catalogue=catalogue,
             positions=positions,
