@@ -12,7 +12,8 @@ import pytest
 from media.agent import colour_code
 from server.model.ids import StreamId
 from server.routing.settings import RoutingSettings
-from support.media_site import MediaSite, Player, media_site, until
+from support.media_site import MediaSite, Player, media_site
+from support.waiting import until
 
 VIEWER = "fsd_2_good"
 
@@ -97,7 +98,7 @@ async def test_offer_that_never_connects_is_gone_after_its_time() -> None:
         ) as answer:
             assert answer.status == 201
             session = answer.headers["Location"]
-        await until(lambda: ("lost", "ice_timeout") in site.steps, within=5)
+        await until(lambda: ("lost", "ice_timeout") in site.steps)
         async with site.http.head(site.url(session)) as answer:
             assert answer.status == 404
         await watching.peer.close()

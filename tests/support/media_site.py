@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,6 +43,7 @@ from server.model.errors import NotFound, NotLoggedIn, Refused
 from server.model.ids import DeviceId, StreamId
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
+from support.waiting import until
 
 
 class Tokens:
@@ -122,7 +123,7 @@ class MediaSite:
             tracks.close()
 
     async def until_live(self, stream: str = "1-main") -> None:
-        await until(lambda: (view := self.routing.stream(StreamId(stream))) is not None and view.live)
+        await until(lambda: (view := self.routing.stream(StreamId(stream))) is not None and view.live, 15.0)
 
 
 @contextlib.asynccontextmanager
@@ -211,9 +212,3 @@ class Player:
         """The loudest sample of the next audio frame."""
         frame = await asyncio.wait_for(self._tracks["audio"].recv(), within)
         return int(np.abs(frame.to_ndarray().astype(np.int32)).max())  # type: ignore[union-attr]
-
-
-async def until(condition: Callable[[], bool], within: float = 15.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.02)

@@ -57,6 +57,7 @@ from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
 from server.video.admission import CameraPolicy
 from support.fake_media_link import FINGERPRINT, FakeMedia
+from support.waiting import until
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "sdp"
 CAM = StreamId("cam-1")
@@ -82,12 +83,6 @@ def console(slots: int) -> str:
 
 def restarted(offer: str, ufrag: str) -> str:
     return re.sub(r"a=ice-ufrag:.*", f"a=ice-ufrag:{ufrag}", offer)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0)
 
 
 class Listening:
