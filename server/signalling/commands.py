@@ -17,7 +17,7 @@ from server.auth.audit import Audit, Verdict
 from server.auth.permissions import Action, allowed, require
 from server.auth.sessions import Sessions
 from server.model.clock import Clock
-from server.model.errors import BadRequest, FengsuiError, NotFound, Refused, TooLarge
+from server.model.errors import BadRequest, FengsuiError, NotFound, NotLoggedIn, Refused, TooLarge
 from server.model.ids import DeviceId, MediaSessionId, StreamId
 from server.model.names import clean_name
 from server.model.ports import MediaNode, SlotWish
@@ -120,8 +120,7 @@ async def perform(services: Services, client: Client, command: Command) -> Reply
     """Do a command; never raises but for cancellation."""
     entry = COMMANDS[type(command)]
     try:
-        if client.ended:
-            raise Refused("this client's permission has ended", code=client.ended)
+        _check_permission(client)
         require(client.principal, entry.action(command))
         result = await entry.handle(services, client, command)
         return Reply(id=command.id, ok=True, result=msgspec.Raw(msgspec.json.encode(result)))
@@ -133,6 +132,14 @@ async def perform(services: Services, client: Client, command: Command) -> Reply
         log.exception("a command failed", command=type(command).__name__, client=client.key[0])
         problem = Problem(code="internal", message="this is a fault of the server; it was logged")
     return Reply(id=command.id, ok=False, error=problem)
+
+
+def _check_permission(client: Client) -> None:
+    """Raises NotLoggedIn, Refused (`expired`, `revoked`) when what the client came with is worth nothing any more."""
+    if client.ended in ("expired", "revoked"):
+        raise Refused(f"the permission was {client.ended}", code=client.ended)
+    if client.ended:
+        raise NotLoggedIn("log in again")
 
 
 # --------------------------------------------------------------------------- media
@@ -159,7 +166,7 @@ async def _offer(services: Services, client: Client, command: MediaOffer) -> Val
         answer = await services.node.publish(StreamId(client.stream), command.sdp, "phone")
     if client.ended:  # meanwhile
         await services.node.close(answer.session, client.ended)
-        raise Refused("this client's permission has ended", code=client.ended)
+        _check_permission(client)
     if answer.session != session:
         before = services.clients.opened(client, answer.session, command.kind)
         if before is not None:

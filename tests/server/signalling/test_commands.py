@@ -155,8 +155,9 @@ async def test_every_role_against_every_command(centre: Control, role: Role, com
 
 async def test_a_client_whose_permission_ended_does_nothing_more(centre: Control) -> None:
     client = officer(centre)
-    client.ended = "logged_out"
-    assert await refused(centre, client, LinkCreate(id="1", name="n")) == ("logged_out", "")
+    for ended, code in (("logged_out", "not_logged_in"), ("expired", "expired"), ("revoked", "revoked")):
+        client.ended = ended
+        assert await refused(centre, client, LinkCreate(id="1", name="n")) == (code, "")
     assert await audited(centre) == []
 
 

@@ -2,7 +2,7 @@
 import { translator } from "../language.ts";
 
 const zh = {
-  never_connected: "尚未接入|该设备还从未推送过视频。|在设备上填入服务器地址与令牌后开始推送。",
+  never_connected: "尚未接入|服务器启动以来该设备还没有推送过视频。|在设备上填入服务器地址与令牌后开始推送。",
   no_packets:
     "无数据|设备已连接，但没有收到任何媒体数据。|检查设备是否真的在采集；检查防火墙是否放行媒体端口。",
   no_key_frame:
@@ -15,6 +15,7 @@ const zh = {
   replaced: "被新连接取代|同一路视频已从另一处推送。|核对是否有两台设备用了同一个令牌。",
   ended_by_officer: "值班员已结束|值班员结束了这路推送。|需要时请现场重新开始。",
   revoked: "凭据已撤销|该设备的凭据已被撤销。|重新发放链接或令牌。",
+  expired: "链接已过期|加入链接的有效期已到。|需要时请重新生成链接发给现场。",
   codec: "编码不支持|这路视频的编码本浏览器无法播放。|在设备上改用 H.264 或 VP8。",
   stalled: "数据中断|超过 1 秒没有收到数据。|多为现场网络波动，恢复后自动续播。",
   not_connected:
@@ -23,6 +24,7 @@ const zh = {
   source: "信源无更高清|设备没有发送更高的清晰度。|如需高清，请在设备上提高分辨率。",
   paused: "已暂停|画面不可见，已暂停接收。|切回该画面即恢复。",
   media_restarted: "媒体服务重启|媒体服务刚刚重启，正在重新接入。|数秒后自动恢复。",
+  disabled: "未启用拉流|服务器配置中没有启用摄像机拉流。|请管理员在配置 ingest.rtsp 中启用。",
   refused: "拒绝连接|摄像机拒绝了连接。|检查摄像机的地址、端口与 RTSP 服务是否开启。",
   timeout: "连接超时|在限定时间内摄像机没有应答。|检查网络与供电，服务器会继续重试。",
   unauthorized:
@@ -38,7 +40,7 @@ export type Cause = keyof typeof zh;
 
 const en: Record<Cause, string> = {
   never_connected:
-    "Never connected|This device has never sent video.|Enter the server's address and the token in the device, then start sending.",
+    "Not connected yet|This device has not sent video since the server started.|Enter the server's address and the token in the device, then start sending.",
   no_packets:
     "No data|The device is connected, but no media packet has arrived.|Check that it really captures, and that the firewall lets media through.",
   no_key_frame:
@@ -54,6 +56,7 @@ const en: Record<Cause, string> = {
     "Replaced|The same stream is being sent from somewhere else.|Check whether two devices use the same token.",
   ended_by_officer: "Ended by officer|An officer ended it.|Ask the field to start again when needed.",
   revoked: "Revoked|The device's credential was revoked.|Issue a new link or token.",
+  expired: "Link expired|The join link has expired.|Make a new link for the field when needed.",
   codec: "Codec|This browser cannot show this video's codec.|Set the device to H.264 or VP8.",
   stalled: "Stalled|No packet for more than a second.|Mostly the field's network; it goes on by itself.",
   not_connected:
@@ -65,6 +68,8 @@ const en: Record<Cause, string> = {
   paused: "Paused|The tile is not visible, so nothing is received.|It goes on when it is looked at.",
   media_restarted:
     "Media restarted|The media service has just restarted and is joined again.|Back in a few seconds.",
+  disabled:
+    "Switched off|Pulling cameras is switched off in the configuration.|Have it enabled in ingest.rtsp.",
   refused: "Refused|The camera refused the connection.|Check its address, port and whether RTSP is on.",
   timeout:
     "Timed out|The camera did not answer in time.|Check its network and power; the server keeps trying.",
