@@ -13,12 +13,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from server.cli import agent, audit, demo, device, serve, user
+from server.cli import agent, audit, demo, device, doctor, serve, user
 from server.model.errors import FengsuiError
 from server.start_error import StartError
 
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "serve": serve.serve,
+    "doctor": doctor.doctor,
     "agent": agent.agent,
     "demo": demo.demo,
 }

@@ -216,8 +216,7 @@ async def running_server(
             "media": {"udp_port": 0, "tcp_port": 0},
         }
         _write_config(config, _merged(defaults, settings))
-        await _build_console()
-        process, ready = await _start(config, folder)
+        process, ready = await _start_built(config, folder)
         server = RunningServer(folder=folder, config=config, process=process, ready=ready)
         try:
             yield server
@@ -230,8 +229,21 @@ async def running_server(
             await _end(server.process)
 
 
+async def _start_built(config: Path, folder: Path) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
+    """The server refuses a front end that is older than its sources, and somebody may be editing those just now."""
+    for _ in range(3):
+        await _build_console()
+        try:
+            return await _start(config, folder)
+        except ServerFailed as error:
+            if "make build" not in str(error):
+                raise
+            (folder / "server.log").unlink()
+    raise ServerFailed("the console's sources change faster than they can be built")
+
+
 async def _build_console() -> None:
-    """The server refuses a front end that is older than its sources; a fresh one costs nothing here."""
+    """A fresh build costs nothing here."""
     build = await asyncio.create_subprocess_exec(
         ROOT / ".ci" / "setup",
         "build",
