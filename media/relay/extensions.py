@@ -41,7 +41,7 @@ def scan(
                 at += 1
                 continue
             ident = head >> 4
-            if ident == 15:
+            if ident in {0, 15}:  # 0 with a length ends the block as well (RFC 8285 4.2)
                 break
             stop = at + 2 + (head & 15)
             if stop > end:

@@ -7,12 +7,13 @@ key-frame request a second and layer.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final
 
+from media.relay.arrivals import is_alone
 from media.relay.association import Stream
 from media.relay.messages import FeedbackReceived, TransportKind
-from media.relay.rewrite import extended_out
 from media.relay.sink import Sink
 from media.relay.source import KEY_FRAME_INTERVAL, SourceLayer
 from media.relay.srtp import MAX_TRAILER, OK, PacketBuffer, protect_rtcp
@@ -22,7 +23,6 @@ from media.relay.transport import MAX_SAMPLES, Transport
 from media.rtp import ntp
 from media.rtp.errors import PacketError
 from media.rtp.reception import round_trip_time
-from media.rtp.rtcp import CNAME as CNAME_ITEM
 from media.rtp.rtcp import (
     Bye,
     DlrrItem,
@@ -34,7 +34,6 @@ from media.rtp.rtcp import (
     Remb,
     ReportBlock,
     RtcpPacket,
-    SdesChunk,
     SenderReport,
     SourceDescription,
     pack,
@@ -43,6 +42,7 @@ from media.rtp.rtcp import (
 from media.rtp.twcc import TransportFeedback, pack_packet
 
 REPORT_INTERVAL: Final = 1.0  # s, spread by a tenth either way
+VIEWER_INTERVAL: Final = 2.0  # s, towards peers that only receive, once they have had their first report
 EVENT_INTERVAL: Final = 0.05  # s between two FeedbackReceived of one transport
 MAX_CONTROL_RATE: Final = 200  # RTCP datagrams read per second and transport
 MAX_REPAIR_RATE: Final = 1_000  # packets sent again per second and transport
@@ -51,7 +51,9 @@ MAX_REPORTS: Final = 31  # blocks in one packet
 SINKS_PER_REPORT: Final = 12  # sender reports in one datagram
 FIR_AFTER: Final = 2  # unanswered PLIs before FIR goes with them
 _CLOCK_SETTLED: Final = 1.0  # s a publisher's clock may seem to move before it is taken anew
-_WRAP: Final = (1 << 24) * 0.064  # s after which the reference time of transport feedback wraps
+
+
+_SENDER_REPORT: Final = struct.Struct(">BBHIQIII")
 
 
 class Feedback:
@@ -84,6 +86,9 @@ class Feedback:
             self._state.counters["rtcp_limited"] += 1
             return
         try:
+            if is_alone(data):
+                self._fold(transport, data, now)
+                return
             packets = parse_compound(data)
         except PacketError:
             self._state.counters["rtcp_malformed"] += 1
@@ -178,48 +183,20 @@ class Feedback:
             transport.reference = (report.ssrc, ntp.middle32(report.reference_time), now)
 
     def _transport_feedback(self, transport: Transport, feedback: TransportFeedback, now: float) -> None:
-        """Fold arrivals into one sample per train (and one for what of it was lost)."""
-        trains = transport.trains
-        base = extended_out(feedback.base_sequence, transport.sequence)
-        end = base + feedback.status_count
-        wrap = base - feedback.base_sequence
-        arrivals = {
-            wrap + sequence + (0x10000 if sequence < feedback.base_sequence else 0): time
-            for sequence, time in feedback.arrivals
-        }
-        while trains and trains[0][0] < end:
-            first, count, sent, segment, last = trains.popleft()
-            covered = range(max(first, base), min(first + count, end))
-            if first + count > end:
-                trains.appendleft((end, first + count - end, sent, segment, last))
-                last = segment
-            received = lost = 0
-            arrived = -1
-            for number in covered:
-                size = last if number == first + count - 1 else segment
-                time = arrivals.get(number)
-                if time is None:
-                    lost += size
-                else:
-                    received += size
-                    arrived = max(arrived, time)
-            if received:
-                transport.samples.append((sent, self._unwrapped(transport, arrived * 1e-6), received))
-            if lost:
-                transport.samples.append((sent, -1.0, lost))
-        if len(transport.samples) > MAX_SAMPLES:
-            self._state.counters["samples_dropped"] += len(transport.samples) - MAX_SAMPLES
-            del transport.samples[:-MAX_SAMPLES]
-        self._tell(transport, now)
+        """Feedback that came in a compound: rare, so it may take the long way."""
+        try:
+            self._fold(transport, feedback.to_bytes(), now)
+        except PacketError:
+            self._state.counters["rtcp_malformed"] += 1
 
-    def _unwrapped(self, transport: Transport, arrived: float) -> float:
-        """The peer's clock without the wrap of its 24 bits, never negative."""
-        arrived += transport.peer_epoch
-        if arrived < transport.peer_clock - _WRAP / 2 or arrived < 0:
-            transport.peer_epoch += _WRAP
-            arrived += _WRAP
-        transport.peer_clock = max(transport.peer_clock, arrived)
-        return arrived
+    def _fold(self, transport: Transport, data: bytes, now: float) -> None:
+        """Raises PacketError."""
+        samples = transport.samples
+        samples += transport.folder.fold(data, transport.sequence, transport.trains)
+        if len(samples) > MAX_SAMPLES:
+            self._state.counters["samples_dropped"] += len(samples) - MAX_SAMPLES
+            del samples[:-MAX_SAMPLES]
+        self._tell(transport, now)
 
     def _tell(self, transport: Transport, now: float) -> None:
         """Hand up what has been collected, now or when the interval has passed."""
@@ -322,7 +299,10 @@ class Feedback:
                 sink.rate.update(sink.octets, now)
             if now >= transport.report_at and transport.connected:
                 spread = 0.9 + 0.2 * ((transport.number * 0.618 + now) % 1.0)
-                transport.report_at = now + REPORT_INTERVAL * spread
+                interval = (
+                    REPORT_INTERVAL if transport.sources or not transport.compound_sent else VIEWER_INTERVAL
+                )
+                transport.report_at = now + interval * spread
                 self._report(transport, now)
         for source in self._state.sources.values():
             for layer in source.layers:
@@ -340,13 +320,10 @@ class Feedback:
             return
         for start in range(0, len(senders), SINKS_PER_REPORT):
             group = senders[start : start + SINKS_PER_REPORT]
-            reports = [
-                self._sender_info(sink, tuple(blocks) if not index else (), now)
-                for index, sink in enumerate(group)
-            ]
-            name = transport.cname.encode()
-            chunks = tuple([SdesChunk(ssrc=sink.ssrc, items=((CNAME_ITEM, name),)) for sink in group])
-            self._send_bytes(transport, pack(*reports, SourceDescription(chunks=chunks), *extra))
+            reports = [self._sender_info(group[0], blocks, now)]
+            reports += [self._sender_info(sink, [], now) for sink in group[1:]]
+            names = [sink.description for sink in group]
+            self._send_bytes(transport, b"".join([*reports, *names, pack(*extra)]))
             blocks, extra = [], []
 
     def _report_blocks(self, transport: Transport, now: float) -> list[ReportBlock]:
@@ -373,16 +350,20 @@ class Feedback:
             extra.append(Remb(sender_ssrc=transport.feedback_ssrc, bitrate_bps=rate, ssrcs=ssrcs))
         return extra
 
-    def _sender_info(self, sink: Sink, blocks: tuple[ReportBlock, ...], now: float) -> SenderReport:
+    def _sender_info(self, sink: Sink, blocks: list[ReportBlock], now: float) -> bytes:
+        """An SR, built without objects because every viewer gets one."""
         wallclock = self._state.wallclock(now)
-        return SenderReport(
-            ssrc=sink.ssrc,
-            ntp_time=ntp.from_unix(wallclock),
-            rtp_timestamp=sink.timestamp_at(wallclock, now),
-            packet_count=sink.packets & 0xFFFFFFFF,
-            octet_count=sink.octets & 0xFFFFFFFF,
-            reports=blocks,
+        head = _SENDER_REPORT.pack(
+            0x80 | len(blocks),
+            200,
+            6 + 6 * len(blocks),
+            sink.ssrc,
+            ntp.from_unix(wallclock),
+            sink.timestamp_at(wallclock, now),
+            sink.packets & 0xFFFFFFFF,
+            sink.octets & 0xFFFFFFFF,
         )
+        return head + b"".join([block.to_bytes() for block in blocks])
 
     def goodbye(self, transport: Transport, ssrcs: list[int]) -> None:
         """BYE for sinks that go, when their peer can be told."""

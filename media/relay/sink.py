@@ -19,6 +19,7 @@ from media.relay.source import SourceLayer
 from media.relay.srtp import protect_rtp
 from media.relay.train import Conversion, Form, MediaPacket, Run, Train, plan
 from media.relay.transport import Rate
+from media.rtp.rtcp import SourceDescription
 
 if TYPE_CHECKING:
     from media.relay.state import RelayState
@@ -89,6 +90,7 @@ class Sink(Feed):
         self._torn = False  # the next packet follows dropped ones
         self._torn_frame = -1  # timestamp of the frame being dropped
 
+        self.description = SourceDescription.of_cname(self.ssrc, transport.cname).to_bytes()
         self.packets = 0
         self.octets = 0
         self.rate = Rate()
@@ -210,11 +212,19 @@ class Sink(Feed):
         now = self.state.now()
         broken = False
         for packet in packets:
+            room = transport.room // 2 if self._torn else transport.room
+            if self.video and pacer.queued_bytes > room:
+                # Once it drops it waits for real room: into each bit of it only a torn frame would fit.
+                self._torn_frame = packet.timestamp
+                self._drop()
+                broken = broken or not packet.picture.discardable
+                continue
             item = Queued(self, self._life, layer, layer.identity, packet, self._torn)
             size = len(packet.payload) + OVERHEAD
             if pacer.enqueue(kind, size, item, now, packet.marker, self.number):
                 self._torn = False
             else:
+                self._torn_frame = packet.timestamp if self.video else -1
                 self._drop()
                 broken = broken or not packet.picture.discardable
         if broken and self.video:

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from media.relay.addresses import SocketAddress
+from media.relay.arrivals import ArrivalFolder, Sample, Sent
 from media.relay.association import StreamTable
 from media.relay.extensions import EXTENSION_ROLES
 from media.relay.messages import AddTransport, Path, TransportKind
@@ -25,6 +26,9 @@ MAX_SAMPLES: Final = 500  # collected between two events
 RUN_SECONDS: Final = 0.005  # of the pacing rate that leave in one go
 MIN_RUN: Final = 3_000  # bytes
 MAX_RUN: Final = 65_000  # bytes
+ROOM_SECONDS: Final = 0.5  # of the pacing rate that video may wait
+MIN_ROOM: Final = 100_000  # bytes, so that a key frame has room on a thin link
+QUEUE_LIMITS: Final = (16_000, 150_000, 1_000_000, 20_000)  # bytes that may wait at most, by class
 REPLAY_RATE: Final = 80_000_000  # bit/s of kept packets on a transport without a rate
 REPLAY_LIMITS: Final = (64_000, 150_000, 6_000_000, 20_000)  # bytes that may wait then, by class
 WINDOW: Final = 1.0  # s over which rates are measured
@@ -142,8 +146,8 @@ class Transport:
         self.outgoing: dict[int, tuple[Sink, bool]] = {}  # SSRC -> (sink, whether it is the RTX SSRC)
 
         self.sequence = 0  # next transport-wide sequence, extended
-        self.trains: deque[tuple[int, int, float, int, int]] = deque(maxlen=MAX_TRAINS)
-        self.samples: list[tuple[float, float, int]] = []
+        self.trains: deque[Sent] = deque(maxlen=MAX_TRAINS)
+        self.samples: list[Sample] = []
         self.arrivals = TwccReceiver() if command.transport_cc else None
         self.media_ssrc = 0  # any SSRC of the peer, for feedback about the whole transport
 
@@ -159,8 +163,7 @@ class Transport:
         self.rtt = -1.0
 
         self.clock_shift: float | None = None  # s to add to the peer's NTP time to get ours
-        self.peer_clock = 0.0  # newest arrival time the peer reported
-        self.peer_epoch = 0.0  # s added to it because its 24 bits wrapped
+        self.folder = ArrivalFolder()
         self.reference: tuple[int, int, float] | None = None  # RRTR to answer: (SSRC, middle NTP, arrival)
         self.report_at = 0.0
         self.compound_sent = False
@@ -176,6 +179,7 @@ class Transport:
         self.rate = 0  # pacing, bit/s, 0 = unpaced
         self.pacer: Pacer[Queued] | None = None
         self.longest = 0  # bytes of a run that may leave in one go
+        self.room = 0  # bytes that may wait before video is dropped
 
     @property
     def connected(self) -> bool:
@@ -192,8 +196,9 @@ class Transport:
         if self.pacer is not None:
             self.pacer.set_rate(rate, now)
         elif rate or budget is not None:
-            self.pacer = Pacer(rate, now, budget=budget)
+            self.pacer = Pacer(rate, now, budget=budget, limits=QUEUE_LIMITS)
         self.longest = max(MIN_RUN, round(rate / 8 * RUN_SECONDS)) if rate else MAX_RUN
+        self.room = max(MIN_ROOM, round(rate / 8 * ROOM_SECONDS)) if rate else QUEUE_LIMITS[2]
         self.release(state)
 
     def pace_replay(self, state: RelayState) -> None:
@@ -201,6 +206,7 @@ class Transport:
         if self.pacer is None:
             self.pacer = Pacer(REPLAY_RATE, state.now(), limits=REPLAY_LIMITS)
             self.longest = MAX_RUN
+            self.room = REPLAY_LIMITS[2]
 
     def release(self, state: RelayState) -> None:
         """Send what waits and whose turn has come."""

