@@ -1,8 +1,8 @@
 """What clients and operators rely on is written down: messages, codes, causes, settings, generated types.
 
 Each list is taken from the code and looked for in the document, and the other way round where the document has a list
-of its own. The last test takes something away and sees that it is missed. That configs/reference.toml has every key with
-its default is in tests/server/test_config.py.
+of its own. The last test takes something away and sees that it is missed. That configs/reference.toml has every key
+with its default is in tests/server/test_config.py.
 """
 
 from __future__ import annotations
