@@ -90,8 +90,10 @@ class EntityStore:
         self._encoded = 0
 
     def on_dirty(self, listener: Callable[[], None]) -> None:
-        """Called when something changed for the first time since `publish`; must not block."""
+        """Called when something changed for the first time since `publish`, at once if it did already; must not block."""
         self._on_dirty.append(listener)
+        if self._dirty:
+            listener()
 
     @property
     def dirty(self) -> bool:

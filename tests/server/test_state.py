@@ -94,6 +94,14 @@ def test_a_listener_hears_of_the_first_change_only() -> None:
     assert heard == [1, 1]
 
 
+def test_a_listener_that_comes_late_hears_of_what_waits_already() -> None:
+    store = EntityStore(FIRST)
+    store.put(unit(1))
+    heard: list[int] = []
+    store.on_dirty(lambda: heard.append(1))
+    assert heard == [1]
+
+
 def test_a_client_that_is_behind_gets_each_entity_once() -> None:
     store = published(unit(1), unit(2))
     for name in ("a", "b", "c"):
