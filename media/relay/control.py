@@ -188,6 +188,10 @@ class Control:
             self._state.budgets[command.budget] = LinkBudget(command.rate, now)
         else:
             budget.set_rate(command.rate, now)
+        self._state.budget_rates[command.budget] = command.rate
+        for transport in self._state.transports.values():
+            if transport.budget == command.budget:
+                transport.set_rate(self._state, transport.rate)
 
     def _add_transport(self, command: AddTransport, _: None) -> None:
         transport = Transport(command)

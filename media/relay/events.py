@@ -19,6 +19,7 @@ class EventQueue:
         self._events: deque[Event] = deque()
         self._dropped = 0
         self._signalled = False
+        self._closed = False
 
     def put(self, event: Event) -> None:
         """Queue an event; when the queue is full it is lost and counted."""
@@ -26,7 +27,7 @@ class EventQueue:
             self._dropped += 1
             return
         self._events.append(event)
-        if not self._signalled:
+        if not self._signalled and not self._closed:
             self._signalled = True
             os.eventfd_write(self.fd, 1)
 
@@ -34,7 +35,8 @@ class EventQueue:
         """Everything queued, in order; the count of lost events comes last."""
         if self._signalled:
             self._signalled = False
-            os.eventfd_read(self.fd)
+            if not self._closed:
+                os.eventfd_read(self.fd)
         events = list(self._events)
         self._events.clear()
         if self._dropped:
@@ -43,4 +45,6 @@ class EventQueue:
         return events
 
     def close(self) -> None:
+        """Close the descriptor; what is queued can still be taken."""
+        self._closed = True
         os.close(self.fd)

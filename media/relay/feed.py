@@ -119,7 +119,8 @@ class Feed(ABC):
                 self.tell("no_packets")
 
     def _move(self, target: SourceLayer) -> None:
-        if self.layer is None and target.kept and self.replays(target):
+        # What a dead source last showed must not look live.
+        if self.layer is None and target.live and target.kept and self.replays(target):
             self._stop_waiting()
             self.join(target)
             target.replay_to(self)

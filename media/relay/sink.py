@@ -131,7 +131,7 @@ class Sink(Feed):
         kept = layer.kept
         if not kept or not self.takes(kept[0].codec):
             return False
-        rate = self.transport.rate
+        rate = self.transport.least
         if rate and 8 * layer.kept_bytes > rate * REPLAY_SECONDS:
             return False
         newest = max(kept, key=lambda packet: packet.number)

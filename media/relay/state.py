@@ -38,6 +38,7 @@ class RelayState:
         self.sources: dict[int, Source] = {}
         self.sinks: dict[int, Sink | TapSink] = {}
         self.budgets: dict[int, LinkBudget] = {}
+        self.budget_rates: dict[int, int] = {}  # bit/s, 0 = unlimited
         self.taps: dict[int, Tap] = {}
         self.injections: dict[int, Injection] = {}
         self.ufrags: dict[str, Transport] = {}

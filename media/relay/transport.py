@@ -179,6 +179,7 @@ class Transport:
         self.rate = 0  # pacing, bit/s, 0 = unpaced
         self.pacer: Pacer[Queued] | None = None
         self.longest = 0  # bytes of a run that may leave in one go
+        self.least = 0  # bit/s: the lower of its own rate and its budget's, 0 = unlimited
         self.room = 0  # bytes that may wait before video is dropped
 
     @property
@@ -197,8 +198,11 @@ class Transport:
             self.pacer.set_rate(rate, now)
         elif rate or budget is not None:
             self.pacer = Pacer(rate, now, budget=budget, limits=QUEUE_LIMITS)
-        self.longest = max(MIN_RUN, round(rate / 8 * RUN_SECONDS)) if rate else MAX_RUN
-        self.room = max(MIN_ROOM, round(rate / 8 * ROOM_SECONDS)) if rate else QUEUE_LIMITS[2]
+        limits = [limit for limit in (rate, state.budget_rates.get(self.budget, 0)) if limit]
+        least = min(limits, default=0)
+        self.longest = max(MIN_RUN, round(least / 8 * RUN_SECONDS)) if least else MAX_RUN
+        self.room = max(MIN_ROOM, round(least / 8 * ROOM_SECONDS)) if least else QUEUE_LIMITS[2]
+        self.least = least
         self.release(state)
 
     def pace_replay(self, state: RelayState) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from media.relay.messages import RequestKeyFrame, SinkStarted, SinkWaiting
+from media.relay.messages import LayerStalled, RequestKeyFrame, SetRate, SinkStarted, SinkWaiting
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import Fir, Pli
 from support.relay import (
@@ -186,3 +186,31 @@ def voice(number: int) -> RtpPacket:
         extensions={4: b"1", 1: bytes([0x80 | number])},
         payload=bytes([number]) * 60,
     )
+
+
+async def test_what_a_dead_source_showed_last_is_not_shown_as_live(bench: Bench) -> None:
+    publisher, late = bench.peer(1), bench.peer(3)
+    bench.apply(video_source(10, 1), video_sink(21, 3))
+    stream = Vp8Stream(publisher, 555)
+    stream.frame(key=True)
+    stream.frame()
+    await bench.event(LayerStalled, lambda event: event.stalled)
+    bench.apply(route(10, 21))
+    assert (await bench.event(SinkWaiting)).reason == "no_packets"
+    stream.frame()
+    await until(lambda: len(late.rtp) == 3)  # alive again: the picture since the key frame
+    assert [packet.sequence for packet in late.rtp] == [1000, 1001, 1002]
+
+
+async def test_kept_pictures_too_large_for_a_thin_link_are_not_replayed(bench: Bench) -> None:
+    publisher, late = bench.peer(1), bench.peer(3)
+    bench.apply(video_source(10, 1), video_sink(21, 3), SetRate(transport=3, rate=300_000))
+    stream = Vp8Stream(publisher, 555)
+    stream.frame(key=True, packets=30, length=1000)
+    await until(lambda: bench.engine.statistics().sources[0].layers[0].packets == 30)
+    bench.apply(route(10, 21))
+    await until(lambda: publisher.control(Pli))
+    stream.frame()
+    stream.frame(key=True)
+    await until(lambda: late.rtp)
+    assert late.rtp[0].payload == stream.sent[31].payload
