@@ -1,0 +1,66 @@
+"""One browser, one certificate and one set-up server for every test that only looks; the others start their own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from media.agent.scene import Scene
+from support.browser import Identity, write_camera
+from support.chromium import chromium
+from support.running_server import Account, RunningServer, running_server
+
+CAMERA_SECONDS = 6  # length of the looped file; a picture's age is known modulo this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A running server with its administrator. `rtsp_port`: where it admits a camera on this machine."""
+
+    server: RunningServer
+    admin: Account
+    rtsp_port: int
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return Identity.make(tmp_path_factory.mktemp("identity") / "tls")
+
+
+@pytest.fixture(scope="session")
+def fake_camera(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The flag that gives Chromium a camera whose pictures carry the colour code of number 200."""
+    path = tmp_path_factory.mktemp("camera") / "phone.y4m"
+    scene = Scene(name="手机", number=200, width=1280, height=720)
+    write_camera(path, scene, seconds=CAMERA_SECONDS, rate=10)
+    return f"--use-file-for-fake-video-capture={path}"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(identity: Identity, fake_camera: str) -> AsyncIterator[Browser]:
+    async with chromium(identity.flag, fake_camera) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def site(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        rtsp_port = int(free.getsockname()[1])
+    async with running_server(
+        folder=identity.data_folder(tmp_path_factory.mktemp("site")),
+        limits={"logins_per_minute": 600, "requests_per_minute": 6000},
+        ingest={"rtsp": {"enabled": True, "networks": ["127.0.0.1/32"], "ports": [rtsp_port]}},
+    ) as server:
+        yield Site(server=server, admin=await server.setup_admin(), rtsp_port=rtsp_port)
+
+
+@pytest.fixture
+def folder(identity: Identity, tmp_path: Path) -> Path:
+    """For a test's own server: `running_server(folder=folder)` has the certificate that the browser takes."""
+    return identity.data_folder(tmp_path)
