@@ -90,7 +90,7 @@ class EntityStore:
         self._encoded = 0
 
     def on_dirty(self, listener: Callable[[], None]) -> None:
-        """Called when something changed for the first time since `publish`, at once if it did already; must not block."""
+        """Called when something is different since `publish`, at once if it is already; must not block."""
         self._on_dirty.append(listener)
         if self._dirty:
             listener()
