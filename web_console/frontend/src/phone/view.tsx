@@ -87,6 +87,7 @@ function Open({ model }: { model: PhoneModel }) {
 function Preview({ model, live }: { model: PhoneModel; live: LiveState }) {
   const video = useRef<HTMLVideoElement>(null);
   const track = model.capture.video.value;
+  const sent = model.uplink.value;
   useSignalEffect(() => {
     const element = video.current;
     const shown = model.capture.video.value;
@@ -110,6 +111,11 @@ function Preview({ model, live }: { model: PhoneModel; live: LiveState }) {
         </p>
       )}
       <LiveBar live={live} />
+      {sent && sent.height > 0 && (
+        <p class="sent num">
+          {sent.width}×{sent.height} · {Math.round(sent.framesPerSecond)} fps
+        </p>
+      )}
     </section>
   );
 }
@@ -188,7 +194,6 @@ function Chips({ model }: { model: PhoneModel }) {
   const queue = model.queue.value.length;
   const link = linkWords(model);
   const gps = gpsWords(model);
-  const picture = uplink?.height ? ` · ${uplink.height}p` : "";
   return (
     <ul class="chips" aria-label={t("status")}>
       <Chip id="link" icon="signal" name={t("chip_link")} {...link} />
@@ -196,7 +201,7 @@ function Chips({ model }: { model: PhoneModel }) {
         id="uplink"
         icon="arrow-up-from-line"
         name={t("chip_uplink")}
-        text={uplink ? `${rate(uplink.rate)}${picture}` : "–"}
+        text={uplink ? rate(uplink.rate) : "–"}
         tone={uplink && uplink.rate > 0 ? "good" : "none"}
       />
       <Chip
