@@ -20,6 +20,8 @@ import time
 from urllib.parse import quote, urlsplit
 
 import av
+import av.subtitles.codeccontext
+import av.subtitles.stream  # `av` itself loads these only when a container is open, too late as well
 import msgspec
 
 from media.ingest.camera import Camera, CameraError
