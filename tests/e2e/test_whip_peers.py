@@ -1,4 +1,4 @@
-"""WHIP by other hands: FFmpeg's muxer, which wants to be the DTLS server and sends neither MID nor PLI answers."""
+"""WHIP by other hands: FFmpeg's muxer, which wants to be the DTLS server, and GStreamer's webrtcbin."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ CAM = StreamId("1-main")
 
 
 @contextlib.asynccontextmanager
-async def peer(script: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def peer(
+    script: str, *arguments: str, python: str = sys.executable
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A peer as a process of its own, from tests/support."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        python,
         str(ROOT / "tests" / "support" / script),
         *arguments,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -77,3 +79,20 @@ async def test_ffmpeg_publishes_in_either_dtls_role(role: str, certificate: list
         view = site.routing.stream(CAM)
         assert view is not None
         assert ([layer.codec for layer in view.layers], view.audio) == (["h264"], "opus")
+
+
+async def test_gstreamer_publishes() -> None:
+    async with (
+        media_site() as site,
+        peer("gstreamer_whip.py", site.url("/whip"), "fsd_1_good", python="/usr/bin/python3"),
+    ):
+        await site.until_live()
+        async with Player(site.http, site.url("/whep/1-main"), "fsd_2_good") as watching:
+            picture = await watching.picture()
+            assert picture.shape == (240, 320)
+            # 0x3060c0 is 95 in the luma of BT.601 studio range
+            assert abs(float(picture.mean()) - 95) < 4
+            assert max([await watching.samples() for _ in range(25)]) > 500
+        view = site.routing.stream(CAM)
+        assert view is not None
+        assert ([layer.codec for layer in view.layers], view.audio) == (["vp8"], "opus")
