@@ -145,6 +145,7 @@ class _Server:
             set_up=lambda: self._setup.done,
             certificate=lambda: self._tls.info,
             loop=self._watchdog.statistics,
+            clients=dispatch.statistics["websockets"],
         )
         http = self._http(front_end, dispatch, health)
         await http.prepare()

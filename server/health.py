@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from server.datafolder import MEGABYTE, REFUSE_BELOW, WARN_BELOW, free_bytes
 from server.model.clock import Clock
-from server.signalling.messages import HealthRow
+from server.signalling.messages import Device, HealthRow, Stream
 from server.state import EntityStore
 from server.storage.engine import Database, StorageAway
 from server.tls import CertificateInfo
@@ -25,6 +25,8 @@ EVERY: Final = 2.0  # s
 SLOW: Final = 1.0  # s until the database counts as slow
 PLAUSIBLE_AFTER: Final = 1_767_225_600.0  # 2026-01-01; a clock before that was never set
 CERTIFICATE_WARNING: Final = 14 * 86400.0
+RECENT: Final = 600.0  # s that a trouble which is over is still told
+NAMED: Final = 5  # cameras that are told by name
 
 log = structlog.get_logger("server.health")
 
@@ -58,6 +60,7 @@ class Health:
         set_up: Callable[[], bool],
         certificate: Callable[[], CertificateInfo],
         loop: Callable[[], Mapping[str, object]],
+        clients: Callable[[], Mapping[str, object]],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -68,6 +71,7 @@ class Health:
         self._set_up = set_up
         self._certificate = certificate
         self._loop = loop
+        self._clients = clients
         self._rows: dict[str, tuple[str, Callable[[], Awaitable[Finding]]]] = {
             "media": ("media process", self._media),
             "storage": ("database", self._storage),
@@ -75,12 +79,16 @@ class Health:
             "certificate": ("TLS certificate", self._tls),
             "clock": ("clock", self._wallclock),
             "loop": ("event loop", self._event_loop),
+            "cameras": ("cameras", self._cameras),
+            "clients": ("consoles and phones", self._sockets),
         }
         self._states: dict[str, str] = {}
         self._stalls = 0
         self._restarts = 0
         self._restarted_at = float("-inf")
         self._failures = 0
+        self._cut_off = 0
+        self._cut_off_at = float("-inf")
 
     @property
     def checks(self) -> dict[str, Callable[[], Awaitable[str]]]:
@@ -156,7 +164,7 @@ class Health:
         restarts, now = self._media_restarts(), self._clock.now()
         if restarts != self._restarts:
             self._restarts, self._restarted_at = restarts, now
-        if now - self._restarted_at < 600:
+        if now - self._restarted_at < RECENT:
             return Finding(
                 state="warning",
                 detail="the media process was restarted in the last ten minutes",
@@ -222,4 +230,41 @@ class Health:
             detail=f"held up {new} times just now",
             remedy="the machine is too busy; the log says what took long",
             value=float(stalls),
+        )
+
+    async def _cameras(self) -> Finding:
+        """Cameras that should be pulled and give no picture, each with its cause."""
+        devices = (device for device in self._store.all("device") if isinstance(device, Device))
+        names = {device.id: device.name for device in devices if device.kind == "rtsp" and not device.revoked}
+        without = [
+            f"{names[stream.device]} ({stream.cause or stream.state})"
+            for stream in self._store.all("stream")
+            if isinstance(stream, Stream) and stream.device in names and stream.state != "live"
+        ]
+        if not without:
+            return Finding(state="ok", value=0.0)
+        more = f" and {len(without) - NAMED} more" if len(without) > NAMED else ""
+        return Finding(
+            state="warning",
+            detail=f"no picture from {', '.join(sorted(without)[:NAMED])}{more}",
+            remedy="the list of streams says of each how far it came and what to do",
+            value=float(len(without)),
+        )
+
+    async def _sockets(self) -> Finding:
+        told = self._clients()
+        counts = [told.get("goodbye_too_slow_total", 0), told.get("not_reading_total", 0)]
+        cut_off, now = sum(count for count in counts if isinstance(count, int)), self._clock.now()
+        if cut_off > self._cut_off:
+            self._cut_off_at = now
+        self._cut_off = cut_off
+        connections = told.get("connections", 0)
+        value = float(connections) if isinstance(connections, int) else 0.0
+        if now - self._cut_off_at >= RECENT:
+            return Finding(state="ok", value=value)
+        return Finding(
+            state="warning",
+            detail="a console or phone that did not keep up was cut off in the last ten minutes",
+            remedy="it came back by itself; if it repeats look at its network and close tabs on its machine",
+            value=value,
         )

@@ -19,6 +19,11 @@ const zh = {
   clock_warning: "本机时钟从未校准|校准时间或启用 NTP",
   loop: "控制进程|累计卡顿 {n} 次",
   loop_warning: "控制进程刚刚发生卡顿（累计 {n} 次）|机器过于繁忙；日志写明了耗时的环节",
+  cameras: "摄像机拉流|{n} 路无画面",
+  cameras_warning: "{n} 路摄像机没有画面|在下方视频列表中查看每一路走到哪一步、如何处理",
+  clients: "席位与手机|{n} 个在线连接",
+  clients_warning:
+    "十分钟内有席位或手机因跟不上而被断开|会自动重连；反复出现请检查其网络，并关闭该机多余的页面",
 } as const;
 
 type Key = keyof typeof zh;
@@ -45,6 +50,12 @@ const en: Record<Key, string> = {
   clock: "System clock|",
   clock_warning: "This machine's clock was never set|Set it, or start NTP",
   loop: "Control process|held up {n} times so far",
+  cameras: "Cameras|{n} without a picture",
+  cameras_warning:
+    "{n} cameras give no picture|The list of streams says of each how far it came and what to do",
+  clients: "Consoles and phones|{n} connections",
+  clients_warning:
+    "A console or phone that did not keep up was cut off within ten minutes|It comes back by itself; if it repeats look at its network and close tabs on its machine",
   loop_warning:
     "The control process was just held up ({n} times so far)|The machine is too busy; the log says what took long",
 };
