@@ -46,7 +46,7 @@ from media.relay.udp import UdpSocket
 Opened = Listening | Tap | Injection
 
 PACE: Final = 0.005  # s between looks at packets that wait for their turn
-URGENT: Final = 0.02  # s between looks at losses, requests and arrivals while there are any
+URGENT: Final = 0.005  # s at least between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
 BATCH: Final = 128  # datagrams read before others get their turn
 MAX_ADMITTED: Final = 128  # SSRCs of one transport that get an SRTP stream; each costs memory for ever
@@ -228,7 +228,10 @@ class PythonEngine:
                     layer.flush()
         if self._pacing is None and (state.pacing or state.dripping):
             self._pacing = self._loop.call_later(PACE, self._pace)
-        if self._urgent is None and (state.repairing or state.asking or state.reporting or state.telling):
+        if self._gathering is not None and not state.dirty:
+            self._gathering.cancel()
+            self._gathering = None
+        if state.hurry or (self._urgent is None and state.reporting):
             self._soon()
 
     def _gathered(self) -> None:
@@ -246,9 +249,15 @@ class PythonEngine:
         self._after()
 
     def _soon(self) -> None:
-        self._urgent = None
-        if self._feedback.urgent(self._state.now()):
-            self._urgent = self._loop.call_later(URGENT, self._soon)
+        """Do what is urgent and come back when the next of it is due."""
+        if self._urgent is not None:
+            self._urgent.cancel()
+            self._urgent = None
+        self._state.hurry = False
+        now = self._state.now()
+        deadline = self._feedback.urgent(now)
+        if deadline is not None:
+            self._urgent = self._loop.call_later(max(URGENT, deadline - now), self._soon)
 
     def _tick(self) -> None:
         self._feedback.regular(self._state.now())

@@ -7,6 +7,7 @@ key-frame request a second and layer.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, Final
@@ -201,7 +202,9 @@ class Feedback:
     def _tell(self, transport: Transport, now: float) -> None:
         """Hand up what has been collected, now or when the interval has passed."""
         if now - transport.told_at < EVENT_INTERVAL:
-            self._state.telling.add(transport)
+            if transport not in self._state.telling:
+                self._state.telling.add(transport)
+                self._state.hurry = True
             return
         transport.told_at = now
         self._state.telling.discard(transport)
@@ -220,25 +223,28 @@ class Feedback:
 
     # ------------------------------------------------------------------ leaving
 
-    def urgent(self, now: float) -> bool:
-        """What cannot wait: losses, key frames, arrivals, collected events. False when nothing is left to do."""
+    def urgent(self, now: float) -> float | None:
+        """What cannot wait: losses, key frames, arrivals, collected events. The next deadline, None without one."""
         state = self._state
+        deadline = math.inf
         for layer in list(state.repairing):
-            self._repair(layer, now)
+            deadline = min(deadline, self._repair(layer, now))
         for layer in list(state.asking):
-            self._ask(layer, now)
+            deadline = min(deadline, self._ask(layer, now))
         for transport in list(state.reporting):
-            self._report_arrivals(transport, now)
+            deadline = min(deadline, self._report_arrivals(transport, now))
         for transport in list(state.telling):
-            self._tell(transport, now)
-        return bool(state.repairing or state.asking or state.reporting or state.telling)
+            if now - transport.told_at >= EVENT_INTERVAL:
+                self._tell(transport, now)
+            else:
+                deadline = min(deadline, transport.told_at + EVENT_INTERVAL)
+        return None if deadline == math.inf else deadline
 
-    def _repair(self, layer: SourceLayer, now: float) -> None:
+    def _repair(self, layer: SourceLayer, now: float) -> float:
         transport = self._state.transports.get(layer.source.transport)
-        deadline = layer.losses.next_deadline
-        if transport is None or deadline is None:
+        if transport is None:
             self._state.repairing.discard(layer)
-            return
+            return math.inf
         repair = layer.losses.poll(now, max(transport.rtt, 0.0))
         if repair.lost and transport.kind is not TransportKind.PLAIN:
             self._send(
@@ -246,34 +252,54 @@ class Feedback:
             )
         if repair.give_up:
             layer.ask_key_frame()
+        deadline = layer.losses.next_deadline
+        if deadline is None:
+            self._state.repairing.discard(layer)
+            return math.inf
+        return deadline
 
-    def _ask(self, layer: SourceLayer, now: float) -> None:
+    def _ask(self, layer: SourceLayer, now: float) -> float:
         """A key frame is due: ask when the last request is a second old."""
         state = self._state
         if not layer.ask_due and not layer.awaited:
             state.asking.discard(layer)
-            return
+            return math.inf
         transport = state.transports.get(layer.source.transport)
         if transport is None:
+            if not self._ask_writer(layer, now):
+                return max(now, layer.asked_at + KEY_FRAME_INTERVAL)
             state.asking.discard(layer)
-            self._ask_writer(layer, now)
-            return
-        if not layer.ssrc or now - layer.asked_at < KEY_FRAME_INTERVAL or not transport.connected:
-            return
-        layer.asked_at = now
-        layer.ask_due = False
-        layer.key_frame_requests += 1
-        requests: list[RtcpPacket] = [Pli(sender_ssrc=transport.feedback_ssrc, media_ssrc=layer.ssrc)]
-        if layer.asked_unanswered >= FIR_AFTER:
-            number = layer.asked_unanswered & 0xFF
-            requests.append(Fir(sender_ssrc=transport.feedback_ssrc, requests=((layer.ssrc, number),)))
-        layer.asked_unanswered += 1
-        self._send(transport, *requests)
+            return math.inf
+        if not layer.ssrc or not transport.connected:
+            return now + KEY_FRAME_INTERVAL  # its first packet asks sooner
+        if now - layer.asked_at >= KEY_FRAME_INTERVAL:
+            layer.asked_at = now
+            layer.ask_due = False
+            layer.key_frame_requests += 1
+            requests: list[RtcpPacket] = [Pli(sender_ssrc=transport.feedback_ssrc, media_ssrc=layer.ssrc)]
+            if layer.asked_unanswered >= FIR_AFTER:
+                number = layer.asked_unanswered & 0xFF
+                requests.append(Fir(sender_ssrc=transport.feedback_ssrc, requests=((layer.ssrc, number),)))
+            layer.asked_unanswered += 1
+            self._send(transport, *requests)
+        return layer.asked_at + KEY_FRAME_INTERVAL
 
-    def _ask_writer(self, layer: SourceLayer, now: float) -> None:
-        """The same for a source that an injection feeds."""
-        if not layer.ask_due or now - layer.asked_at < KEY_FRAME_INTERVAL:
-            return
+    def _report_arrivals(self, transport: Transport, now: float) -> float:
+        arrivals = transport.arrivals
+        if arrivals is None:
+            return math.inf
+        while (body := arrivals.feedback(now)) is not None:
+            self._send_bytes(transport, pack_packet(transport.feedback_ssrc, transport.media_ssrc, body))
+        deadline = arrivals.next_deadline
+        if deadline is None:
+            self._state.reporting.discard(transport)
+            return math.inf
+        return deadline
+
+    def _ask_writer(self, layer: SourceLayer, now: float) -> bool:
+        """The same for a source that an injection feeds; False when it is too soon."""
+        if now - layer.asked_at < KEY_FRAME_INTERVAL:
+            return False
         layer.asked_at = now
         layer.ask_due = False
         layer.key_frame_requests += 1
@@ -281,14 +307,7 @@ class Feedback:
         for injection in self._state.injections.values():
             if layer.source.number in injection.sources:
                 injection.send(request)
-
-    def _report_arrivals(self, transport: Transport, now: float) -> None:
-        arrivals = transport.arrivals
-        if arrivals is None or arrivals.next_deadline is None:
-            self._state.reporting.discard(transport)
-            return
-        while (body := arrivals.feedback(now)) is not None:
-            self._send_bytes(transport, pack_packet(transport.feedback_ssrc, transport.media_ssrc, body))
+        return True
 
     def regular(self, now: float) -> None:
         """A few times a second: reports that are due, rates, stalls."""

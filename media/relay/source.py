@@ -230,6 +230,7 @@ class SourceLayer:
             self.losses.received(sequence, arrival)
             if highest is not None and raw > highest + 1:
                 self.state.repairing.add(self)
+                self.state.hurry = True
         if not payload and newest:
             line.close(raw)
             return
@@ -421,6 +422,7 @@ class SourceLayer:
         if self.video:
             self.ask_due = True
             self.state.asking.add(self)
+            self.state.hurry = True
 
     # ------------------------------------------------------------------ life
 

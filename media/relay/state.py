@@ -50,6 +50,7 @@ class RelayState:
         self.repairing: set[SourceLayer] = set()  # layers with packets missing
         self.reporting: set[Transport] = set()  # transports with arrivals to report
         self.telling: set[Transport] = set()  # transports with feedback to hand up
+        self.hurry = False  # something was added to these that may be due before their next deadline
         self.pacing: set[Transport] = set()  # transports with packets that wait for their turn
         self.dripping: set[SourceLayer] = set()  # layers whose held packets are being replayed
         self.asking: set[SourceLayer] = set()  # layers that owe somebody a key frame
