@@ -97,6 +97,25 @@ describe("list", () => {
   ])("finds %j", (search, units) => {
     expect(rowsOf(world, search).map((row) => row.unit.id)).toEqual(units);
   });
+  it("leaves out what a revoked device sent", () => {
+    const device = {
+      id: "d-b",
+      unit: "b",
+      name: "",
+      kind: "agent",
+      online: false,
+      lastSeen: null,
+      battery: null,
+      charging: null,
+      network: "",
+      revoked: true,
+    };
+    const rows = rowsOf(applySnapshot({ ...snapshot, devices: [device] }), "");
+    expect(rows.map((row) => [row.unit.id, row.streams.length, row.devices.length])).toEqual([
+      ["a", 0, 0],
+      ["b", 0, 0],
+    ]);
+  });
   it("a number means the unit's live stream", () => {
     expect(streamOfNumber(world, 12)?.id).toBe("s1");
     expect(streamOfNumber(world, 3)).toBeUndefined();

@@ -61,12 +61,16 @@ export interface Row {
   devices: Device[];
 }
 
-/** Units by number, with their streams by name; of those only that fit the search. */
+/** Units by number, with their streams by name, without revoked devices; of those only what fits the search. */
 export function rowsOf(world: World, search: string): Row[] {
   const rows = new Map<string, Row>();
   for (const unit of world.unit.values()) rows.set(unit.id, { unit, streams: [], devices: [] });
-  for (const stream of world.stream.values()) rows.get(stream.unit)?.streams.push(stream);
-  for (const device of world.device.values()) rows.get(device.unit)?.devices.push(device);
+  for (const stream of world.stream.values()) {
+    if (!world.device.get(stream.device)?.revoked) rows.get(stream.unit)?.streams.push(stream);
+  }
+  for (const device of world.device.values()) {
+    if (!device.revoked) rows.get(device.unit)?.devices.push(device);
+  }
   const wanted = search.trim().toLowerCase();
   const found = [...rows.values()].filter((row) => wanted === "" || fits(row, wanted));
   for (const row of found) row.streams.sort((a, b) => compare(a.name, b.name));

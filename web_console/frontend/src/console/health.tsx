@@ -134,7 +134,11 @@ function Ladder({ stream }: { stream: Stream }) {
             via ? t(via) : stream.via,
             stream.tcp ? t("over_tcp") : "",
             stream.remote,
-            stream.audio ? t("with_audio", { codec: stream.audio }) : t("without_audio"),
+            stream.audio
+              ? t("with_audio", { codec: stream.audio })
+              : stream.state === "live"
+                ? t("without_audio")
+                : "",
           ]
             .filter(Boolean)
             .join(" · ")}

@@ -4,7 +4,7 @@ import { beat, serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { IconName } from "../icon-names.ts";
 import type { Stream, Unit } from "../messages.ts";
-import type { Row } from "../store.ts";
+import { type Row, rowsOf } from "../store.ts";
 import { causeWords } from "../strings/causes.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
 import { clockTime, duration, shortTime } from "../times.ts";
@@ -53,7 +53,7 @@ export function ResourceList() {
   const model = useModel();
   const list = useRef<HTMLDivElement>(null);
   const lines = linesOf(model.rows.value);
-  const streams = [...model.world.value.stream.values()];
+  const streams = rowsOf(model.world.value, "").flatMap((row) => row.streams);
   const live = streams.filter((stream) => stream.state === "live").length;
   const chosen = lines.findIndex((line) => keyOf(line) === model.selected.value);
   beat.value; // ages are counted
@@ -198,7 +198,7 @@ function Card({ line }: { line: Line }) {
   const { unit, stream } = line;
   const position = unit.position;
   const device = [...model.world.value.device.values()].find((one) =>
-    stream ? one.id === stream.device : one.unit === unit.id,
+    stream ? one.id === stream.device : one.unit === unit.id && !one.revoked,
   );
   const kind = KINDS[unit.kind];
   return (

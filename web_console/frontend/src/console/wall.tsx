@@ -25,6 +25,7 @@ export function WallPage() {
 
   return (
     <div class="page wall" hidden={model.page.value !== "/wall"}>
+      <h1 class="only-read">{t("nav_wall")}</h1>
       {model.panelOpen.value && <ResourceList />}
       <section class="centre" aria-label={t("nav_wall")}>
         <ToolBar />
