@@ -80,6 +80,8 @@ class Bench:
         self._number = 0
         engine.start()
         self.loop = asyncio.get_running_loop()
+        self.failures: list[str] = []  # what an engine's callbacks raised into the loop
+        self.loop.set_exception_handler(lambda _, context: self.failures.append(repr(context)))
         self.loop.add_reader(engine.event_fd(), self._events)
         self.port = self.apply(AddListener(listener=1, kind=ListenerKind.UDP_MUX, host=host)).ports[0]
         self.peers: list[Peer] = []

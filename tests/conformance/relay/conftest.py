@@ -33,3 +33,4 @@ async def bench(factory: Factory) -> AsyncIterator[Bench]:
     made = Bench(factory())
     yield made
     made.close()
+    assert made.failures == []

@@ -5,10 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+from random import Random
+
+from pylibsrtp import Error
 
 from media.relay.messages import DtlsReceived, SendDatagram, SetUfrags, StunReceived
 from media.rtp.rtcp import ReceiverReport
-from support.relay import Bench, Peer, Vp8Stream, route, until, video_sink, video_source
+from support.relay import (
+    Bench,
+    Peer,
+    Vp8Stream,
+    audio_sink,
+    audio_source,
+    route,
+    until,
+    video_sink,
+    video_source,
+)
 
 COOKIE = 0x2112A442
 
@@ -181,3 +194,50 @@ async def test_a_path_belongs_to_the_transport_that_proved_it_last(bench: Bench)
     assert first.rtp == []
     assert [entry.packets for entry in bench.engine.statistics().sinks] == [0, 1]
     assert isinstance(second, Peer)
+
+
+async def test_whatever_an_authentic_peer_sends_the_engine_goes_on(bench: Bench) -> None:
+    random = Random(7)
+    publisher, viewer = bench.peer(1, transport_cc=True), bench.peer(2)
+    bench.apply(
+        video_source(10, 1, rids=("q", "h")), audio_source(11, 1), video_sink(20, 2), audio_sink(21, 2)
+    )
+    bench.apply(route(10, 20), route(11, 21))
+    sequence = 0
+    for turn in range(3000):
+        peer = publisher if turn % 3 else viewer
+        body = random.randbytes(random.randrange(80))
+        if turn % 2:
+            sequence = (sequence + random.choice((1, 1, 1, 2, 5))) & 0xFFFF
+            first = 0x80 | random.choice((0, 0x10, 0x10, 0x20, 0x30, random.randrange(64)))
+            kind = random.choice((96, 96, 97, 111, 63, 96 | 0x80, random.randrange(256)))
+            if 192 <= kind <= 223:
+                kind = 96
+            extensions = random.choice((b"", b"\xbe\xde\0\1\x400\xa0q", b"\x10\0\0\2\4\1" + b"0\x0a\1h\0\0"))
+            packet = (
+                struct.pack(">BBHII", first, kind, sequence, turn * 960, random.choice((555, 556, 600)))
+                + extensions
+            )
+        else:
+            kind = random.choice((200, 201, 202, 203, 205, 205, 206, 207))
+            words = body[: len(body) // 4 * 4]
+            length = random.choice((len(words) // 4 + 1, len(words) // 4 + 1, random.randrange(40)))
+            packet = struct.pack(">BBHI", 0x80 | random.randrange(64), kind, length, 2020)
+            body = random.choice((struct.pack(">I", 2020), b"")) + words
+        try:
+            data = packet + body
+            peer.send_raw(peer._out.protect_rtcp(data) if 192 <= kind <= 223 else peer.protect(data))
+        except Error:
+            continue  # this peer's own library refuses to send it
+        if turn % 100 == 0:
+            await asyncio.sleep(0.005)
+    stream = Vp8Stream(publisher, 777, rid="h")
+
+    def alive() -> bool:
+        stream.frame(key=True)
+        return any(
+            packet.payload == stream.sent[-2].payload for packet in viewer.rtp[-3:] if len(stream.sent) > 1
+        )
+
+    await until(alive)
+    assert bench.failures == []
