@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from media.agent.scene import Scene
-from support.browser import Identity, write_camera
+from support.browser import Identity, Site, write_camera
 from support.chromium import chromium
-from support.running_server import Account, RunningServer, running_server
-
-CAMERA_SECONDS = 6  # length of the looped file; a picture's age is known modulo this
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """A running server with its administrator. `rtsp_port`: where it admits a camera on this machine."""
-
-    server: RunningServer
-    admin: Account
-    rtsp_port: int
+from support.running_server import running_server
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +22,9 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 
 @pytest.fixture(scope="session")
 def fake_camera(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The flag that gives Chromium a camera whose pictures carry the colour code of number 200."""
+    """The flag that gives Chromium a camera whose pictures carry the colour code of CAMERA_NUMBER."""
     path = tmp_path_factory.mktemp("camera") / "phone.y4m"
-    scene = Scene(name="手机", number=200, width=1280, height=720)
-    write_camera(path, scene, seconds=CAMERA_SECONDS, rate=10)
+    write_camera(path)
     return f"--use-file-for-fake-video-capture={path}"
 
 

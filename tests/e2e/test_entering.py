@@ -25,8 +25,7 @@ async def type_into(page: Page, *texts: str) -> None:
 async def test_from_the_first_start_to_the_next_morning_by_keyboard(browser: Browser, folder: Path) -> None:
     async with running_server(folder=folder) as server:
         page = await new_page(browser, server)
-        watched = Watched(page, server.url)
-        watched.listen()
+        watched = Watched.of(page, server)
         await page.goto(server.url + "/")
         await expect(page).to_have_url(server.url + "/setup")
         await expect(page.get_by_role("heading", name="首次初始化")).to_be_visible()

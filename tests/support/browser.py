@@ -26,19 +26,28 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 from media.agent import colour_code
 from media.agent.scene import Scene
 from server.tls import Tls
-from support.running_server import PASSWORD, ROOT, RunningServer
+from support.running_server import PASSWORD, ROOT, Account, RunningServer
 
 RESULTS: Final = ROOT / "test-results"
 DESK: Final = (1920, 1080)
 PHONE: Final = (390, 844)
 PATIENCE: Final = 20.0  # s; four times what is promised, on a machine that does other things too
 SMALL: Final = (160, 90)  # the size in which pictures are read back
+CAMERA_NUMBER: Final = 200  # of the fake camera's colour code
+CAMERA_SECONDS: Final = 6  # length of its looped file; a picture's age is known modulo this
 
 expect.set_options(timeout=PATIENCE * 1000)
 
 # What is on a tile's screen right now, read in one go so that words and picture belong together. `visible`: somebody
 # looking at the screen sees the video, `greyed`: and sees that it is an old one.
 READ: Final = """
+window.peers = [];  // every peer connection that the page makes
+window.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(...settings) {
+    super(...settings);
+    window.peers.push(this);
+  }
+};
 window.readTile = (article) => {
   const video = article.querySelector('video');
   const style = getComputedStyle(video);
@@ -104,11 +113,12 @@ async def until(
 # ---------------------------------------------------------------------- the camera
 
 
-def write_camera(path: Path, scene: Scene, *, seconds: float, rate: int) -> None:
-    """A file for --use-file-for-fake-video-capture, which loops it. Pictures are dated from 0 to `seconds`."""
+def write_camera(path: Path, *, rate: int = 10) -> None:
+    """A file for --use-file-for-fake-video-capture, which loops it. Pictures are dated from 0 to CAMERA_SECONDS."""
+    scene = Scene(name="手机", number=CAMERA_NUMBER, width=1280, height=720)
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{scene.width} H{scene.height} F{rate}:1 Ip A1:1 C420jpeg\n".encode())
-        for i in range(int(seconds * rate)):
+        for i in range(CAMERA_SECONDS * rate):
             picture = scene.frame(i / rate, f"{i / rate:05.2f}")
             frame = VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
             file.write(b"FRAME\n" + frame.to_ndarray().tobytes())
@@ -142,6 +152,15 @@ class Identity:
 # ---------------------------------------------------------------------- pages
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A running server with its administrator. `rtsp_port`: where it admits a camera on this machine."""
+
+    server: RunningServer
+    admin: Account
+    rtsp_port: int
+
+
 @dataclass(slots=True)
 class Watched:
     """A page and everything that went wrong on it: uncaught errors, refused policies, requests to other origins."""
@@ -151,11 +170,15 @@ class Watched:
     problems: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
 
-    def listen(self) -> None:
-        self.page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
-        self.page.on("console", lambda said: self._said(said.type, said.text))
-        self.page.on("request", lambda request: self._asked(request.url))
-        self.page.on("websocket", lambda socket: self._asked(socket.url.replace("wss://", "https://")))
+    @classmethod
+    def of(cls, page: Page, server: RunningServer) -> Watched:
+        """Begins to watch; what was before is not known."""
+        watched = cls(page, server.url)
+        page.on("pageerror", lambda error: watched.problems.append(f"uncaught: {error}"))
+        page.on("console", lambda said: watched._said(said.type, said.text))
+        page.on("request", lambda request: watched._asked(request.url))
+        page.on("websocket", lambda socket: watched._asked(socket.url.replace("wss://", "https://")))
+        return watched
 
     def _said(self, kind: str, text: str) -> None:
         if kind == "error" or "Content Security Policy" in text:
