@@ -45,6 +45,8 @@ class FakeMedia:
     def __init__(self) -> None:
         self.ready = Ready(version=1, fingerprint=FINGERPRINT, engine="fake", pid=1)
         self.gone = asyncio.Event()
+        self.answers = asyncio.Event()  # cleared: requests wait
+        self.answers.set()
         self.requests: list[Request] = []
         self.transactions: list[tuple[Command, ...]] = []
         self.transports: dict[int, AddTransport] = {}
@@ -64,7 +66,7 @@ class FakeMedia:
         if self.gone.is_set():
             raise MediaAway("gone")
         self.requests.append(request)
-        await asyncio.sleep(0)
+        await self.answers.wait()
         error = self.refuse.pop(type(request), "") or self._handle(request)
         ports: tuple[int, ...] = ()
         if isinstance(request, Apply) and not error:

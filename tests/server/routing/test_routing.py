@@ -401,9 +401,11 @@ async def test_refused_transaction_leaves_nothing(bench: Bench) -> None:
 
 
 async def test_caller_that_goes_away_leaves_nothing(bench: Bench) -> None:
+    bench.media.answers.clear()
     asking = asyncio.create_task(bench.routing.publish(CAM, PUBLISH, "whip"))
     await until(lambda: len(bench.media.requests) > 1)
     asking.cancel()
+    bench.media.answers.set()
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert (bench.media.transports, bench.routing.streams()) == ({}, ())
