@@ -18,7 +18,7 @@ async def read_json(request: web.Request, model: type[Model]) -> Model:
         return msgspec.json.decode(await request.read(), type=model)
     except msgspec.ValidationError as error:
         raise BadRequest(str(error)) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: not UTF-8
         raise BadRequest(f"the body is no JSON: {error}") from error
 
 

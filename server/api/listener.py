@@ -156,10 +156,10 @@ class Listener:
         if guarded := self._by_handler.get(handler):
             guarded.begin()
 
-    def end(self, handler: object) -> None:
-        """Its response is made."""
+    def end(self, handler: object, *, whole: bool) -> None:
+        """Its response is made; not `whole`: its body was not read to the end, so the connection will be closed."""
         if guarded := self._by_handler.get(handler):
-            guarded.end()
+            guarded.end(whole)
 
     def statistics(self) -> dict[str, object]:
         return {"open": self._count, "addresses": len(self._entries), **self._counters}
@@ -351,9 +351,11 @@ class _Guarded(asyncio.Protocol):
         self._head = b""
         self._disarm()
 
-    def end(self) -> None:
-        self._busy = False
-        if self._more:
+    def end(self, whole: bool) -> None:
+        self._busy = (
+            not whole
+        )  # what still comes is the rest of a body, which aiohttp throws away for a while
+        if self._more or not whole:
             self._arm(self._idle_timeout)
 
     def abort(self) -> None:

@@ -74,7 +74,7 @@ class ConnectionGuard(Protocol):
 
     def begin(self, handler: object) -> None: ...
 
-    def end(self, handler: object) -> None: ...
+    def end(self, handler: object, *, whole: bool) -> None: ...
 
 
 def client_address(request: web.BaseRequest) -> str:
@@ -140,7 +140,7 @@ class Gate:
                 return await self._answer(request, handler)
             finally:
                 if self.guard:
-                    self.guard.end(request.protocol)
+                    self.guard.end(request.protocol, whole=request.content.at_eof())
 
         return gate
 
