@@ -269,11 +269,13 @@ def main() -> None:
             for _ in range(options.repeat)
         ]
         median = statistics.median(run["us_per_packet"] for run in runs)
-        figures.append({**runs[-1], "us_per_packet": median})
+        least = min(run["arrived"] for run in runs)
+        figures.append({**runs[-1], "us_per_packet": median, "arrived": least})
         if not options.json:
             print(
                 f"{count:4d} viewers: {median:5.2f} us per delivered packet"
-                f" ({runs[-1]['delivered']} delivered, {runs[-1]['arrived']:.1%} arrived, load {runs[-1]['load']:.0%})"
+                f" ({runs[-1]['delivered']} delivered, {least:.1%} arrived, load {runs[-1]['load']:.0%})"
+                f"{'' if least > 0.99 else ' VOID: the receivers were starved'}"
             )
     if options.json:
         print(json.dumps(figures))
