@@ -10,6 +10,7 @@ gets one merged delta. Replies and notices are queued, up to MAX_QUEUED and MAX_
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import Callable
@@ -71,18 +72,10 @@ class CommandReceived(msgspec.Struct, frozen=True, kw_only=True):
     command: Command
 
 
-class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """As much as can be read of a message that is not what it should be."""
-
-    type: str = ""
-    id: str = ""
-    schema: int = SCHEMA
-
-
 _MESSAGES: Final = msgspec.json.Decoder(ClientMessage)
-_ENVELOPES: Final = msgspec.json.Decoder(_Envelope)
 _ENCODER: Final = msgspec.json.Encoder()
 _TAGS: Final = frozenset(kind.__struct_config__.tag for kind in ClientCommand.__args__)
+_ID: Final = re.compile(r"[!-~]{1,64}")
 _PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
 
 # UnicodeDecodeError (a ValueError) and RecursionError leave msgspec as they are.
@@ -125,7 +118,7 @@ class Connection:
         try:
             message = _MESSAGES.decode(data)
         except _UNREADABLE as error:
-            self._unreadable(data, str(error))
+            self._unreadable(data, error)
             return None
         match message:
             case HelloClient() if self.phase is Phase.HELLO:
@@ -165,24 +158,25 @@ class Connection:
             return None
         return CommandReceived(command=command)
 
-    def _unreadable(self, data: bytes, why: str) -> None:
+    def _unreadable(self, data: bytes, error: Exception) -> None:
         """A command of which at least the id can be read is refused; anything else ends the connection."""
         try:
-            envelope = _ENVELOPES.decode(data)
-        except _UNREADABLE:
-            self.end("bad_message")
-            return
-        if self.phase is Phase.HELLO and envelope.type == "hello" and envelope.schema != SCHEMA:
+            found = json.loads(
+                data.decode("utf-8", "replace")
+            )  # takes broken characters, which msgspec does not
+        except (ValueError, RecursionError):
+            found = None
+        message = found if isinstance(found, dict) else {}
+        kind, command = message.get("type"), message.get("id")
+        if self.phase is Phase.HELLO and kind == "hello" and message.get("schema", SCHEMA) != SCHEMA:
             self.end("schema")
-        elif self.phase is not Phase.OPEN or not 1 <= len(envelope.id) <= 64:
+        elif self.phase is not Phase.OPEN or not isinstance(command, str) or not _ID.fullmatch(command):
             self.end("bad_message")
-        elif envelope.type not in _TAGS:
-            problem = Problem(code="unknown_command", message=f"there is no command {envelope.type[:64]!r}")
-            self.send(failure(envelope.id, problem))
+        elif kind not in _TAGS:
+            problem = Problem(code="unknown_command", message="there is no such command")
+            self.send(failure(command, problem))
         else:
-            path = _PATH.search(why)
-            field = re.sub(r"\[[^\]]*\]", "", path.group(1)) if path else ""
-            self.send(failure(envelope.id, Problem(code="bad_request", message=why[:300], field=field)))
+            self.send(failure(command, _problem(error)))
 
     def _count(self, now: float) -> None:
         self._refill(now)
@@ -271,3 +265,13 @@ class Connection:
     def queued(self) -> int:
         """Messages waiting."""
         return len(self._queue)
+
+
+def _problem(error: Exception) -> Problem:
+    """What is wrong with a command, and where."""
+    if not isinstance(error, msgspec.ValidationError):
+        return Problem(code="bad_request", message="the message has broken characters or numbers")
+    said = str(error)
+    path = _PATH.search(said)
+    field = re.sub(r"\[[^\]]*\]", "", path.group(1)) if path else ""
+    return Problem(code="bad_request", message=said[:300], field=field)

@@ -189,6 +189,11 @@ class WebSockets:
                 socket.request.transport.abort()
         except ConnectionError:
             return  # the reader notices, too
+        except Exception:
+            log.exception("a WebSocket's writer failed", address=socket.address)
+            connection.end("unavailable")
+            if socket.request.transport is not None:
+                socket.request.transport.abort()
 
     async def _wait(self, socket: _Socket, delay: float) -> None:
         try:
@@ -200,6 +205,12 @@ class WebSockets:
     def _detach(self, socket: _Socket) -> None:
         client = socket.connection.client
         if client is not None:
+            log.info(
+                "a client went",
+                client=client.key[0],
+                address=socket.address,
+                reason=socket.connection.reason or "closed",
+            )
             self._note_presence(client, self._services.presence.disconnected)
         self._clients.detach(socket.connection, self._services.clock.now())
 
@@ -219,11 +230,13 @@ class WebSockets:
             client, resumable = self._clients.admit(connection, hello, admission)
         except FengsuiError as error:
             self._counters["refused_total"] += 1
+            log.info("a client was refused", address=socket.address, code=error.code)
             connection.end(error.code if error.code in REFUSALS else "unavailable")
             return
         info = msgspec.structs.replace(self._info, time=services.clock.wallclock(), media=services.media_up())
         connection.admit(client, hello, info, services.store, resumable=resumable)
         client.retell()
+        log.info("a client came", client=client.key[0], address=socket.address, resumed=resumable)
         self._note_presence(client, services.presence.connected)
 
     async def _admission(self, socket: _Socket, hello: HelloClient) -> Admission:
@@ -254,7 +267,7 @@ class WebSockets:
             if wait := self._guesses.wait(socket.address, now):
                 raise TooMany("too many wrong join links from this address", retry_after=wait)
             try:
-                return services.roster.guest(token)
+                return services.roster.guest(token, socket.address)
             except NotLoggedIn:
                 self._guesses.failed(socket.address, now)
                 raise

@@ -5,6 +5,7 @@ Devices with a token and cameras are made by `server.auth.devices`. Every write 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.auth.audit import Audit
-from server.auth.permissions import Principal
+from server.auth.permissions import Principal, Role
 from server.auth.tokens import hashed, new_link_secret
 from server.model.clock import Clock
 from server.model.errors import BadRequest, NotFound, TooMany
@@ -36,6 +37,13 @@ MAX_DEVICES: Final = 10_000
 HISTORY: Final = (
     86_400.0  # s that a link that ended, or a device that may not connect any more, is still shown
 )
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """When (steady s) and from where a join link was last used."""
+
+    at: float
+    address: str
 
 
 class Registration:
@@ -203,11 +211,25 @@ class Registration:
             )
         return device
 
-    async def links_used(self, used: dict[LinkId, float]) -> None:
-        """Note when links were last used (wallclock s). Raises StorageAway."""
+    async def links_used(self, used: Mapping[LinkId, Use]) -> None:
+        """Note when links were last used; the first use of each is audited. Raises StorageAway."""
         async with self._database.write() as connection:
-            for link, when in used.items():
-                await connection.execute(update(join_links).where(join_links.c.id == link).values(used=when))
+            for link, use in used.items():
+                row = (await connection.execute(select(join_links).where(join_links.c.id == link))).first()
+                if row is None:
+                    continue
+                if row.used is None:
+                    await self._audit.append_in(
+                        connection,
+                        actor=f"{Role.GUEST}:{link}:{row.name}",
+                        action="link.use",
+                        object=link,
+                        address=use.address,
+                        detail="first use",
+                    )
+                await connection.execute(
+                    update(join_links).where(join_links.c.id == link).values(used=use.at)
+                )
 
     async def _phone(
         self,

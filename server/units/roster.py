@@ -22,7 +22,7 @@ from server.state import EntityStore
 from server.storage.engine import StorageAway
 from server.units.directory import DeviceRecord, Directory, LinkRecord
 from server.units.presence import Presence
-from server.units.registration import Registration
+from server.units.registration import Registration, Use
 
 TICK: Final = 0.5  # s; what ended is acted on within 2 s
 WRITE_USED: Final = 5.0  # s between writes of when links were used
@@ -44,7 +44,7 @@ class Roster:
         self._clock = clock
         self._positions: dict[UnitId, Position] = {}
         self._used: dict[LinkId, float] = {}
-        self._unwritten: dict[LinkId, float] = {}
+        self._unwritten: dict[LinkId, Use] = {}
         self._unnoted = 0
         self._ended: set[LinkId] = set()
         self._gone: set[DeviceId] = set()
@@ -67,7 +67,7 @@ class Roster:
 
     # ------------------------------------------------------------------ who comes
 
-    def guest(self, secret: str) -> tuple[Principal, DeviceRecord]:
+    def guest(self, secret: str, address: str = "") -> tuple[Principal, DeviceRecord]:
         """Who a join link's secret stands for. Raises NotLoggedIn (no such link), Refused (`expired`, `revoked`)."""
         link = self.directory.link_of_hash(hashed(secret))
         if link is None:
@@ -78,7 +78,7 @@ class Roster:
             reason = reason or "revoked"
             raise Refused(f"this join link was {reason}", code=reason)
         self._check_device(device)
-        self._note_use(link)
+        self._note_use(link, address)
         who = Principal(role=Role.GUEST, id=link.id, name=link.name, device=device.id)
         return who, device
 
@@ -98,11 +98,12 @@ class Roster:
         if device.revoked is not None:
             raise Refused("this device was revoked", code="revoked")
 
-    def _note_use(self, link: LinkRecord) -> None:
+    def _note_use(self, link: LinkRecord, address: str) -> None:
         if len(self._unwritten) >= MAX_USED and link.id not in self._unwritten:
             self._unnoted += 1
             return
-        self._used[link.id] = self._unwritten[link.id] = self._clock.steady()
+        self._used[link.id] = now = self._clock.steady()
+        self._unwritten[link.id] = Use(at=now, address=address)
         self._show_link(link)
 
     # ------------------------------------------------------------------ what changes

@@ -286,12 +286,15 @@ def test_a_command_that_is_wrong_is_refused_and_the_connection_goes_on(
     assert peer.connection.phase is Phase.OPEN
 
 
-def test_a_name_that_is_no_utf_8_is_refused() -> None:
+@pytest.mark.parametrize("name", [b"\xff", b"\\ud800", b"\xed\xa0\x80"])
+def test_a_name_that_is_no_text_is_refused(name: bytes) -> None:
+    """H21: a page sends half an emoji as it stands."""
     peer = Peer()
     peer.open()
-    assert peer.send(b'{"type":"unit.rename","id":"a","unit":"u","name":"\xff"}') is None
+    assert peer.send(b'{"type":"unit.rename","id":"a","unit":"u","name":"' + name + b'"}') is None
     (refused,) = peer.taken()
     assert (refused["id"], refused["error"]["code"]) == ("a", "bad_request")
+    assert "broken characters" in refused["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +305,8 @@ def test_a_name_that_is_no_utf_8_is_refused() -> None:
         b'{"type":"unit.rename","id":"","unit":"u","name":"x"}',
         b'{"type":"unit.rename","id":5,"unit":"u","name":"x"}',
         text({"type": "unit.rename", "id": "x" * 65, "unit": "u", "name": "x"}),
-        b'{"type":"unit.rename","id":"a","unit":"u","name":"\\ud800"}',
+        b'{"type":"unit.rename","id":"a\\ud800","unit":"u","name":"x"}',
+        b'{"type":"unit.rename","id":"a"' + b',"id":"b' * 10,
         b'{"type":"unit.rename","id":"a","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"type":"ping","t":NaN}',
         b'{"type":"ping","t":1e999}',

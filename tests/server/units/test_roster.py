@@ -198,8 +198,13 @@ async def test_devices_are_bounded(centre: Control, monkeypatch: pytest.MonkeyPa
 
 async def test_uses_are_written(centre: Control) -> None:
     link, secret = await new_link(centre)
-    centre.roster.guest(secret)
-    await centre.roster.write_used()
+    for address in ("192.0.2.50", "192.0.2.51"):
+        centre.roster.guest(secret, address)
+        await centre.roster.write_used()
+    uses = [entry for entry in await centre.audit.newest() if entry.action == "link.use"]
+    assert [(entry.object, entry.actor, entry.address) for entry in uses] == [
+        (link, f"guest:{link}:三号车", "192.0.2.50")
+    ]
     async with centre.database.read() as connection:
         used = (await connection.execute(text("SELECT used FROM join_links"))).scalar()
     assert used == centre.clock.steady()
