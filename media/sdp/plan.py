@@ -262,7 +262,8 @@ def _plan(offer: Offer, sections: Sequence[Reception | Transmission | None]) -> 
     ids: dict[str, int] = {}
     for each in accepted:
         for extension in usable_extensions(each, offer.mixed_extensions):
-            ids.setdefault(EXTENSION_URIS[extension.uri], extension.number)
+            if extension.number not in ids.values():
+                ids.setdefault(EXTENSION_URIS[extension.uri], extension.number)
     return Plan(
         offer=offer,
         sections=tuple(sections),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.relay.messages import Codec, Layer, MediaKind
+from media.relay.messages import Codec, ExtensionIds, Layer, MediaKind
 from media.sdp.errors import (
     IceLitePeer,
     NoFingerprint,
@@ -237,6 +237,13 @@ def test_payload_types_that_look_like_rtcp_are_not_used() -> None:
     text = SESSION + TRANSPORT + AUDIO.replace("111", "72") + VIDEO
     with pytest.raises(NotAcceptable):
         plan_publish(parse(text.replace("t=0 0\r\n", "t=0 0\r\n" + BUNDLE)))
+
+
+def test_one_number_means_one_extension() -> None:
+    mid, level = "urn:ietf:params:rtp-hdrext:sdes:mid", "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+    text = GOOD.replace("a=mid:a\r\n", f"a=mid:a\r\na=extmap:3 {mid}\r\na=extmap:3 {level}\r\n")
+    plan = plan_publish(parse(text + f"a=extmap:4 {mid}\r\na=extmap:15 {level}\r\n"))
+    assert plan.extensions == ExtensionIds(mid=3)
 
 
 @pytest.mark.parametrize(
