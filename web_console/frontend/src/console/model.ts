@@ -32,7 +32,7 @@ export class ConsoleModel {
 
   readonly wall: Signal<Wall>;
   readonly presets: Signal<Preset[]>;
-  readonly sound = signal(false);
+  readonly sound = signal(load("sound", false));
   readonly soundBlocked = signal(false);
   readonly panelOpen = signal(load("panel", true));
   readonly singleKeys = signal(load("single-keys", true));
@@ -137,8 +137,12 @@ export class ConsoleModel {
   // ------------------------------------------------------------------ wall
 
   change(step: (wall: Wall) => Wall): void {
-    this.fresh = false;
-    this.wall.value = step(this.wall.peek());
+    const before = this.wall.peek();
+    const after = step(before);
+    if (after.streams !== before.streams || after.order !== before.order || after.layout !== before.layout) {
+      this.fresh = false;
+    }
+    this.wall.value = after;
   }
 
   setLayout(layout: Layout): void {
@@ -180,6 +184,13 @@ export class ConsoleModel {
       const known = [...this.world.peek().unit.values()].some((unit) => unit.number === number);
       this.say(known ? "number_no_stream" : "number_unknown", { n: digits });
     }
+  }
+
+  /** Also by this the officer's click or key lets the browser play. */
+  setSound(on: boolean): void {
+    this.soundBlocked.value = false;
+    this.sound.value = on;
+    save("sound", on);
   }
 
   toggleStatistics(slot: number): void {

@@ -216,12 +216,8 @@ export function Tile({ slot }: { slot: WallSlot }) {
 
 export function listen(model: ReturnType<typeof useModel>, position: number): void {
   const same = model.wall.peek().focus === position;
-  model.soundBlocked.value = false;
-  if (same) model.sound.value = !model.sound.peek();
-  else {
-    model.change((wall) => ({ ...wall, focus: position }));
-    model.sound.value = true;
-  }
+  model.setSound(!same || !model.sound.peek());
+  if (!same) model.change((wall) => ({ ...wall, focus: position }));
 }
 
 export function toggleFullscreen(element: Element | null): void {

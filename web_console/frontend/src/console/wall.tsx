@@ -30,13 +30,7 @@ export function WallPage() {
       <section class="centre" aria-label={t("nav_wall")}>
         <ToolBar />
         {model.sound.value && model.soundBlocked.value && (
-          <button
-            type="button"
-            class="sound-bar"
-            onClick={() => {
-              model.soundBlocked.value = false;
-            }}
-          >
+          <button type="button" class="sound-bar" onClick={() => model.setSound(true)}>
             <Icon name="volume-x" size={18} /> {t("sound_blocked")}
           </button>
         )}
@@ -111,10 +105,7 @@ function ToolBar() {
         type="button"
         aria-pressed={model.sound.value}
         title={`${model.sound.value ? t("sound_on") : t("sound_off")} (M)`}
-        onClick={() => {
-          model.soundBlocked.value = false;
-          model.sound.value = !model.sound.value;
-        }}
+        onClick={() => model.setSound(!model.sound.value)}
       >
         <Icon name={model.sound.value ? "volume-2" : "volume-x"} />
         {model.sound.value ? t("sound_on") : t("sound_off")}

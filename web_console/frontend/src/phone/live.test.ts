@@ -27,7 +27,7 @@ const fine: LiveFacts = {
   linkReady: true,
   peer: "up",
   stream: stream({}),
-  capturing: true,
+  capturing: "video",
   wasLive: true,
 };
 
@@ -39,12 +39,20 @@ describe("live", () => {
     ["the server is not reached", { linkReady: false }, "no_server"],
     ["the media path is being restored", { peer: "restarting" }, "no_media"],
     ["the path is shaky", { peer: "shaky" }, "no_media"],
-    ["the camera was taken away", { capturing: false }, "no_capture"],
+    ["the camera was taken away", { capturing: "nothing" }, "no_capture"],
     ["the server gets nothing", { stream: stream({ state: "stalled", cause: "stalled" }) }, "stalled"],
     ["the server knows no stream", { stream: undefined }, ""],
   ])("is never said when %s", (_why, over, cause) => {
     expect(liveState({ ...fine, ...over })).toEqual({ kind: "interrupted", cause });
     expect(liveState({ ...fine, ...over, wasLive: false })).toEqual({ kind: "starting", cause });
+  });
+  it("without a camera means that the sound arrives", () => {
+    const sound = stream({ state: "connecting", cause: "no_key_frame" });
+    expect(liveState({ ...fine, capturing: "audio", stream: sound }).kind).toBe("live");
+    expect(liveState({ ...fine, capturing: "video", stream: sound }).kind).toBe("interrupted");
+    expect(liveState({ ...fine, capturing: "audio", stream: stream({ audioLive: false }) }).kind).toBe(
+      "interrupted",
+    );
   });
   it("is off when nobody wants it, even while the server still shows the rest of it", () => {
     expect(liveState({ ...fine, wanted: false })).toEqual({ kind: "off" });

@@ -9,8 +9,8 @@ export interface LiveFacts {
   peer: RecoveryPhase;
   /** The server's word on the phone's own stream. */
   stream: Stream | undefined;
-  /** Camera or microphone deliver. */
-  capturing: boolean;
+  /** What this phone has to send. */
+  capturing: "video" | "audio" | "nothing";
   /** It was live since the person asked for it. */
   wasLive: boolean;
 }
@@ -24,15 +24,20 @@ export type LiveState =
 export function liveState(facts: LiveFacts): LiveState {
   if (!facts.wanted) return { kind: "off" };
   const { stream } = facts;
-  if (facts.linkReady && facts.peer === "up" && facts.capturing && stream?.state === "live") {
+  if (facts.linkReady && facts.peer === "up" && stream && arrives(stream, facts.capturing)) {
     return { kind: "live", since: stream.since, viewers: stream.viewers };
   }
   return { kind: facts.wasLive ? "interrupted" : "starting", cause: causeOf(facts) };
 }
 
+/** The server gets it: the picture, or where there is none to send the sound. */
+function arrives(stream: Stream, capturing: LiveFacts["capturing"]): boolean {
+  return capturing === "video" ? stream.state === "live" : capturing === "audio" && stream.audioLive;
+}
+
 function causeOf(facts: LiveFacts): string {
   if (!facts.linkReady) return "no_server";
-  if (!facts.capturing) return "no_capture";
+  if (facts.capturing === "nothing") return "no_capture";
   if (facts.peer !== "up") return "no_media";
   return facts.stream?.cause ?? "";
 }

@@ -66,7 +66,7 @@ export class PhoneModel {
       linkReady: this.link.status.value.phase === "ready",
       peer: this.peer.phase.value,
       stream: this.stream.value,
-      capturing: this.capture.video.value !== null || this.capture.audio.value !== null,
+      capturing: this.capture.video.value ? "video" : this.capture.audio.value ? "audio" : "nothing",
       wasLive: this.wasLive.value,
     });
   });
