@@ -65,6 +65,6 @@ def test_sixty_four_kilobytes_in_no_time(name: str) -> None:
     inputs += [(seed * (65_000 // len(seed) + 1))[:65_000] for seed in seeds]
     inputs += [seed + rng.randbytes(64_000) for seed in seeds]
     for data in inputs:
-        started = time.perf_counter()
+        started = time.process_time()
         target(data)
-        assert time.perf_counter() - started < 0.4  # parsed and built again: 2 x 4 x the promise of 50 ms
+        assert time.process_time() - started < 0.4  # parsed and built again: 2 x 4 x the promise of 50 ms

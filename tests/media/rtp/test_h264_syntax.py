@@ -256,9 +256,9 @@ def test_the_longest_sps_is_read_quickly() -> None:
     writer = BitWriter().u(8, 77).u(8, 0).u(8, 30).ue(0, 4).ue(1).u(1, 0).se(0, 0).ue(255)
     writer.se(*([2**31 - 1] * 255))
     unit = writer.unit() + b"\xff" * 62_000
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         parse_sps(unit)
     except PacketError:
         pytest.fail("the SPS is well-formed")
-    assert time.perf_counter() - started < 0.2  # 4 x the promise of 50 ms
+    assert time.process_time() - started < 0.2  # 4 x the promise of 50 ms

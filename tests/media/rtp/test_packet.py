@@ -202,6 +202,6 @@ def test_the_largest_extension_block_is_read_quickly() -> None:
     for profile, filler in ((b"\xbe\xde", b"\x10\xaa"), (b"\x10\x00", b"\x01\x00"), (b"\xbe\xde", b"\0\0")):
         data = bytes.fromhex("906000010000000000000001") + profile + b"\x3f\xf0" + filler * 32736
         assert len(data) > 65000
-        started = time.perf_counter()
+        started = time.process_time()
         RtpPacket.parse(data)
-        assert time.perf_counter() - started < 0.2  # 4 x the promise of 50 ms
+        assert time.process_time() - started < 0.2  # 4 x the promise of 50 ms

@@ -69,6 +69,6 @@ def test_any_bytes(data: bytes) -> None:
 
 def test_the_longest_chain_is_read_quickly() -> None:
     data = bytes.fromhex("80000000") * 16_000 + b"\0"
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(unwrap(data)) == 16_001
-    assert time.perf_counter() - started < 0.2  # 4 x the promise of 50 ms
+    assert time.process_time() - started < 0.2  # 4 x the promise of 50 ms

@@ -302,8 +302,8 @@ def test_any_bytes_give_packets_or_a_packet_error(data: bytes) -> None:
     ],
 )
 def test_the_largest_datagrams_are_read_quickly(data: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         parse_compound(data)
     finally:
-        assert time.perf_counter() - started < 0.2  # 4 x the promise of 50 ms
+        assert time.process_time() - started < 0.2  # 4 x the promise of 50 ms

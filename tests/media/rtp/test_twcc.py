@@ -157,10 +157,10 @@ def test_any_bytes_give_feedback_or_a_packet_error(body: bytes) -> None:
 @pytest.mark.parametrize("chunk", ["1fff", "2001", "8001", "c001", "bfff", "d555"])
 def test_the_largest_body_is_read_quickly(chunk: str) -> None:
     body = bytes.fromhex("0001FFFF00000000" + chunk * 20_000) + bytes(25_000)
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(PacketError):
         TransportFeedback.parse_body(1, 2, body)
-    assert time.perf_counter() - started < 0.2  # 4 x the promise of 50 ms
+    assert time.process_time() - started < 0.2  # 4 x the promise of 50 ms
 
 
 # ------------------------------------------------------------------ receiver
