@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "device": "server.cli.device:app",
     "audit": "server.cli.audit:app",
     "agent": "server.cli.agent:agent",
+    "bench": "server.cli.bench:app",
 }
 
 

@@ -7,9 +7,13 @@ nothing is kept, counted, paced or answered.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import multiprocessing
 import select
 import socket
 import struct
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -17,11 +21,48 @@ from typing import Any, Final
 from pylibsrtp import Policy
 from pylibsrtp._binding import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 
+from bench.workers import BenchFailed
+
 BATCH: Final = 64  # packets taken from the socket before the viewers are served
 SEGMENT: Final = 103  # UDP_SEGMENT
 TAG: Final = 16
 PADDED: Final = 16  # bytes a packet may be padded by, so that a picture leaves as one train
 KEY: Final = bytes(range(28))
+START_WITHIN: Final = 10.0  # s
+STOP_WITHIN: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningBareLoop:
+    """`port`: where plain RTP goes."""
+
+    pid: int
+    port: int
+
+
+@contextlib.asynccontextmanager
+async def running_bare_loop(viewers: list[tuple[str, int]]) -> AsyncIterator[RunningBareLoop]:
+    """The loop towards these addresses for as long as the block runs. Raises BenchFailed when it does not start."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=run, args=(theirs,), name="bare loop", daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        ours.send(viewers)
+        if not await asyncio.to_thread(ours.poll, START_WITHIN):
+            raise BenchFailed("the bare loop does not start")
+        try:
+            port = int(ours.recv())
+        except EOFError:
+            raise BenchFailed("the bare loop does not start") from None
+        yield RunningBareLoop(pid=process.pid or 0, port=port)
+    finally:
+        ours.close()
+        await asyncio.to_thread(process.join, STOP_WITHIN)
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ _MARK: Final = b"\xfe\x0b\xea\xc0"
 _STAMP: Final = struct.Struct(">4sQ")
 _HEADER: Final = struct.Struct(">BBHII")
 _EXTENSION: Final = struct.Struct(
-    ">HHBHBBxx"
+    ">HHBHBBxxx"
 )  # one-byte form: transport sequence, then a MID of one character
 _DESCRIPTOR: Final = struct.Struct(">BBH")  # X and S, I, picture id of 15 bits
 _KEY_HEADER: Final = b"\x10\x00\x00\x9d\x01\x2a\x00\x05\xd0\x02"  # a shown VP8 key frame of 1280x720

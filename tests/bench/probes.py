@@ -111,9 +111,9 @@ class Probes:
         if self._direct is not None:
             self._direct.close()
         for peer, session in self._watching:
-            peer.close()
             with contextlib.suppress(Exception):  # the server may be gone already
                 await self._sessions_at(None).end(session)
+            peer.close()
         if self._sessions is not None:
             await self._sessions.close()
 
@@ -186,9 +186,9 @@ class Probes:
             await _within(pictured, f"a viewer of {question.path} has no picture")
             return Joined(answered=answered - begun, connected=connected - begun, picture=seen - begun)
         finally:
-            peer.close()
             if session is not None:
                 await sessions.end(session)
+            peer.close()
 
 
 async def _within(event: asyncio.Event, otherwise: str) -> None:

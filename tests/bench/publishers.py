@@ -64,6 +64,7 @@ class Sent:
     """Since the start."""
 
     packets: int
+    video_packets: int
     key_frames: int
     key_frame_requests: int
 
@@ -76,6 +77,7 @@ class _Publisher:
         self.requests = 0
         self.peer: CountingPeer | None = None
         self.session: Session | None = None
+        self.ending: Callable[[Session], Awaitable[None]] | None = None
         self._send_picture, self._send_sound = picture, sound
         self._phase = phase
         self._task: asyncio.Task[None] | None = None
@@ -147,7 +149,7 @@ class Publishers:
     def __init__(self) -> None:
         self._pictures = make_pictures()
         self._publishers: dict[str, _Publisher] = {}
-        self._sessions: Sessions | None = None
+        self._sessions: dict[Site, Sessions] = {}
         self._plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._plain.setblocking(False)
         self._ssrc = 1_000
@@ -165,13 +167,14 @@ class Publishers:
     async def close(self) -> None:
         with contextlib.suppress(Exception):  # the server may be gone already
             await self._withdraw(Withdraw(names=frozenset(self._publishers)))
-        if self._sessions is not None:
-            await self._sessions.close()
+        for sessions in self._sessions.values():
+            await sessions.close()
         self._plain.close()
 
     async def _publish(self, question: Publish) -> None:
-        if self._sessions is None:
-            self._sessions = Sessions(question.site)
+        sessions = self._sessions.get(question.site)
+        if sessions is None:
+            sessions = self._sessions[question.site] = Sessions(question.site)
         for name in question.names:
             peer = CountingPeer(decrypt=True)
             self._ssrc += 10
@@ -179,7 +182,8 @@ class Publishers:
             publisher = self._add(name, peer.send_rtp, peer.send_rtp, extended=True)
             publisher.peer = peer
             peer.on_rtcp = publisher.on_rtcp
-            publisher.session = await self._sessions.open(f"/whip/{name}", peer.offer("sendonly"))
+            publisher.ending = sessions.end
+            publisher.session = await sessions.open(f"/whip/{name}", peer.offer("sendonly"))
             peer.apply(publisher.session.answer)
             try:
                 async with asyncio.timeout(CONNECT_WITHIN):
@@ -222,15 +226,16 @@ class Publishers:
         for name in question.names:
             publisher = self._publishers.pop(name)
             await publisher.stop()
+            if publisher.session is not None and publisher.ending is not None:
+                await publisher.ending(publisher.session)
             if publisher.peer is not None:
                 publisher.peer.close()
-            if publisher.session is not None and self._sessions is not None:
-                await self._sessions.end(publisher.session)
 
     async def _sent(self, _question: GetSent) -> dict[str, Sent]:
         return {
             name: Sent(
                 packets=publisher.feed.packets,
+                video_packets=publisher.feed.video_packets,
                 key_frames=publisher.feed.key_frames,
                 key_frame_requests=publisher.requests,
             )

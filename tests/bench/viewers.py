@@ -14,7 +14,8 @@ from typing import Any, Final
 from bench.janus import JanusClient, local_address
 from bench.signalling import Session, Sessions, Site
 from bench.workers import BenchFailed
-from support.counting_peer import CountingPeer, SharedDrain
+from support.counting_peer import CountingPeer
+from support.shared_drain import Arrived, SharedDrain
 
 CONNECT_WITHIN: Final = 15.0  # s
 AT_ONCE: Final = 4  # joins under way
@@ -83,19 +84,14 @@ class _PlainViewer:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self.socket.setblocking(False)
         self.socket.bind(("127.0.0.1", 0))
-        drain.add(self.socket.fileno(), self._readable)
+        drain.add(self.socket, self._arrived)
 
-    def _readable(self) -> None:
-        receive = self.socket.recv
-        try:
-            for _ in range(256):
-                self.bytes += len(receive(2048))
-                self.packets += 1
-        except BlockingIOError:
-            return
+    def _arrived(self, arrived: list[Arrived]) -> None:
+        self.packets += len(arrived)
+        self.bytes += sum(size for _, size, _ in arrived)
 
     def close(self) -> None:
-        self._drain.remove(self.socket.fileno())
+        self._drain.remove(self.socket)
         self.socket.close()
 
 
@@ -178,10 +174,6 @@ class Viewers:
 
     async def _leave(self, question: Leave) -> None:
         group = self._groups.pop(question.group, _Group())
-        for peer in group.peers:
-            peer.close()
-        for viewer in group.plain:
-            viewer.close()
         for handle in group.handles:
             if self._janus is not None:
                 await self._janus.leave(handle)
@@ -192,6 +184,10 @@ class Viewers:
                 await self._sessions.end(next(ending))
 
         await _few_at_once(end, len(group.sessions))
+        for peer in group.peers:
+            peer.close()
+        for viewer in group.plain:
+            viewer.close()
 
     async def _received(self, question: GetReceived) -> Received:
         group = self._group(question.group)

@@ -15,7 +15,6 @@ import datetime
 import functools
 import re
 import secrets
-import select
 import socket
 import struct
 import time
@@ -31,13 +30,12 @@ from media.rtp import rtcp, twcc
 from media.transport import stun
 from media.transport.certificate import Identity, make_identity
 from media.transport.dtls import DtlsAssociation, DtlsFactory, DtlsRole, Handshaken, Transmit
+from support.shared_drain import HEAD, Arrived, SharedDrain
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 VP8, VP8_RTX, H264, H264_RTX, OPUS = 96, 97, 102, 103, 111
 CHECK_EVERY = 2.5  # s between consent checks
-_SO_TIMESTAMPNS = 35
-_TIMESPEC = struct.Struct("=qq")
 _RTP = struct.Struct("!HII")
 SRTP_PROFILES = {
     SrtpProfile.AEAD_AES_128_GCM: Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
@@ -62,6 +60,7 @@ class Received:
     last: float = 0.0
     first_sequence: int = -1
     highest: int = -1  # extended
+    transport_cc_at: int = 12  # where the transport sequence lay last
     timestamps: set[int] = field(default_factory=set)
 
     def note(self, sequence: int, size: int, now: float) -> None:
@@ -81,43 +80,12 @@ class Received:
         return self.highest - self.first_sequence + 1 - self.packets if self.packets else 0
 
 
-class SharedDrain:
-    """Reads the sockets of many connected peers every `every` s, those that have something, instead of waking up for
-    each datagram: that costs a fraction, and waking us is not charged to whoever sends. Arrival times are the
-    kernel's."""
-
-    def __init__(self, every: float = 0.025) -> None:
-        self._every = every
-        self._epoll = select.epoll()
-        self._readers: dict[int, Callable[[], None]] = {}
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(every, self._drain)
-
-    def add(self, fd: int, read: Callable[[], None]) -> None:
-        self._readers[fd] = read
-        self._epoll.register(fd, select.EPOLLIN)
-
-    def remove(self, fd: int) -> None:
-        if self._readers.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
-
-    def close(self) -> None:
-        self._timer.cancel()
-        self._epoll.close()
-
-    def _drain(self) -> None:
-        readers = self._readers
-        self._timer = self._loop.call_later(self._every, self._drain)
-        for fd, _ in self._epoll.poll(0, 4096):
-            if fd in readers:
-                readers[fd]()
-
-
 class CountingPeer:
     """One peer connection. `open` a socket, make an `offer`, `apply` the answer; `connected` is set after DTLS.
 
     `on_packet(packet, now)` is called with every clear packet and implies decrypt=True. Without decryption only the
     RTP header is read, which costs a tenth, and no RTCP. `on_rtcp` is called for each RTCP packet (decrypt=True).
+    With `drain` (not with decryption) the socket is read through it once the peer is connected.
     """
 
     def __init__(
@@ -141,7 +109,6 @@ class CountingPeer:
         self.ssrc = secrets.randbits(31) | 1
         self.video_ssrc = secrets.randbits(31) | 1
         self._drain = drain
-        self._head = bytearray(65536 if decrypt or on_packet is not None else 256)
         self._decrypt = decrypt or on_packet is not None
         self._on_packet = on_packet
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(12)
@@ -155,7 +122,8 @@ class CountingPeer:
         self._dtls: DtlsAssociation | None = None
         self._send: Session | None = None
         self._receive: Session | None = None
-        self._feedback = twcc.TwccReceiver()
+        # what was reported need not be remembered where nothing comes late
+        self._feedback = twcc.TwccReceiver(memory=0.5 if drain is None else 0.0)
         self._media_ssrc = 0
         self._next_report = 0.0
         family = socket.AF_INET6 if ":" in bind else socket.AF_INET
@@ -292,7 +260,7 @@ class CountingPeer:
     def _let_go(self) -> None:
         self._loop.remove_reader(self._socket.fileno())
         if self._drain is not None:
-            self._drain.remove(self._socket.fileno())
+            self._drain.remove(self._socket)
 
     def rebind(self) -> None:
         """Go on from another local port, as after a NAT lost its mapping; nothing is signalled."""
@@ -322,21 +290,30 @@ class CountingPeer:
                 return
             self._datagram(data, len(data), now)
 
-    def _drained(self) -> None:
-        """Without decryption only the start of a packet is fetched; without feedback, only that."""
-        receive, head = self._socket.recvmsg_into, self._head
-        now, shift = time.monotonic(), time.monotonic() - time.time()
-        for _ in range(256):
-            try:
-                if self._transport_cc:
-                    size, ancillary, _, _ = receive((head,), 64, socket.MSG_TRUNC)
-                    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-                    now = seconds + nanoseconds * 1e-9 + shift
-                else:
-                    size = self._socket.recv_into(head, 0, socket.MSG_TRUNC)
-            except (BlockingIOError, ConnectionRefusedError):
-                return
-            self._datagram(bytes(head[:size]), size, now)
+    def _drained(self, arrived: list[Arrived]) -> None:
+        """As `_datagram` does, without a copy of each packet."""
+        assert self._drain is not None
+        memory, streams, marked = self._drain.memory, self.received, self._transport_cc << 4 | 1
+        for at, size, now in arrived:
+            second = memory[at + 1]
+            if size < 12 or not 128 <= memory[at] <= 191 or 192 <= second <= 223:
+                self._datagram(bytes(memory[at : at + min(size, HEAD)]), size, now)
+                continue
+            sequence, _, ssrc = _RTP.unpack_from(memory, at + 2)
+            one = streams.get(ssrc)
+            if one is None:
+                one = streams[ssrc] = Received()
+                self.first_media.set()
+            one.note(sequence, size, now)
+            self._media_ssrc = ssrc
+            if self._transport_cc:
+                place = at + one.transport_cc_at
+                if memory[place] != marked or not memory[at] & 0x10:
+                    place = self._find_transport_cc(memory, at)
+                    if not place:
+                        continue
+                    one.transport_cc_at = place - at
+                self._feedback.record(memory[place + 1] << 8 | memory[place + 2], int(now * 1e6))
 
     def _datagram(self, data: bytes, size: int, now: float) -> None:
         kind = data[0] if data else 255
@@ -359,7 +336,9 @@ class CountingPeer:
         one.note(sequence, size, now)
         self._media_ssrc = ssrc
         if self._transport_cc:
-            self._note_transport_cc(data, now)
+            place = self._find_transport_cc(data, 0)
+            if place:
+                self._feedback.record(data[place + 1] << 8 | data[place + 2], int(now * 1e6))
         if self._decrypt and self._receive is not None:
             try:
                 clear = self._receive.unprotect(data)
@@ -370,19 +349,16 @@ class CountingPeer:
             if self._on_packet is not None:
                 self._on_packet(clear, now)
 
-    def _note_transport_cc(self, data: bytes, now: float) -> None:
-        if not data[0] & 0x10 or data[12:14] != b"\xbe\xde":
-            return
-        at, end = 16, 16 + int.from_bytes(data[14:16], "big") * 4
+    def _find_transport_cc(self, memory: bytes | bytearray, start: int) -> int:
+        """Where the element with the transport sequence lies in a packet that begins at `start`, 0 = it has none."""
+        if not memory[start] & 0x10 or memory[start + 12 : start + 14] != b"\xbe\xde":
+            return 0
+        at, end = start + 16, start + 16 + int.from_bytes(memory[start + 14 : start + 16], "big") * 4
         while at < end:
-            ident, size = data[at] >> 4, (data[at] & 15) + 1
-            if data[at] == 0:
-                at += 1
-                continue
-            if ident == self._transport_cc:
-                self._feedback.record(int.from_bytes(data[at + 1 : at + 3], "big"), int(now * 1e6))
-                return
-            at += 1 + size
+            if memory[at] >> 4 == self._transport_cc:
+                return at
+            at += 2 + (memory[at] & 15) if memory[at] else 1
+        return 0
 
     def _rtcp(self, data: bytes) -> None:
         self.counters["rtcp"] += 1
@@ -424,8 +400,7 @@ class CountingPeer:
                 self.connected.set()
                 if self._drain is not None:
                     self._loop.remove_reader(self._socket.fileno())
-                    self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-                    self._drain.add(self._socket.fileno(), self._drained)
+                    self._drain.add(self._socket, self._drained)
             else:
                 self.fail_reason = str(event)
                 self.closed.set()

@@ -1,0 +1,216 @@
+"""`fengsui bench relay`: what the relay costs per packet, beside Janus and a bare loop; memory, joining, added delay.
+
+Progress goes to standard error, the result to standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from OpenSSL import SSL
+
+from bench import janus
+from bench.bare_loop import running_bare_loop
+from bench.cost import CostRounds, Reference
+from bench.half_load import measure_half_load
+from bench.plan import NORMAL, PUBLISHERS, QUICK, Plan, say
+from bench.probes import Probes
+from bench.publishers import Publishers, SendPlain
+from bench.report import Measurements, Report, make_report
+from bench.subject import running_subject
+from bench.viewers import JoinJanus, OpenPlain, Viewers
+from bench.workers import BenchFailed, worker
+from server.version import VERSION
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+TO_REACH: Final = {
+    "ratio_to_janus": "≤ 0.45",
+    "ratio_flat": "0.8 to 1.2",
+    "kb_per_viewer": "≤ 300",
+    "join_ms_p95": "≤ 300",
+    "added_delay_ms_p99": "≤ 5",
+}
+
+
+async def measure(plan: Plan) -> Measurements:
+    """Everything, with every process it needs started and ended. Raises BenchFailed."""
+    janus_missing = janus.missing()
+    janus_version = "-"
+    async with contextlib.AsyncExitStack() as stack:
+        say("starting the server")
+        subject = await stack.enter_async_context(running_subject(PUBLISHERS + 1))
+        publishers = await stack.enter_async_context(worker("publishers", Publishers))
+        viewers = await stack.enter_async_context(worker("viewers", Viewers))
+        probes = await stack.enter_async_context(worker("probes", Probes))
+        references = []
+        if janus_missing:
+            say(f"without Janus: {janus_missing}")
+        else:
+            say(f"starting Janus, {plan.compared} viewers of it")
+            running = await stack.enter_async_context(janus.running_janus())
+            janus_version = running.version
+            try:
+                await viewers.ask(JoinJanus(group="janus", url=running.url, count=plan.compared))
+            except BenchFailed as failed:
+                janus_missing = str(failed).splitlines()[0]
+                say(f"without Janus: {janus_missing}")
+            else:
+                ports = SendPlain(name="janus", video_port=running.video_port, audio_port=running.audio_port)
+                await publishers.ask(ports)
+                references.append(Reference(name="janus", pid=running.pid))
+        addresses = await viewers.ask(OpenPlain(group="bare_loop", count=plan.compared))
+        bare = await stack.enter_async_context(running_bare_loop(addresses))
+        await publishers.ask(SendPlain(name="bare_loop", video_port=bare.port, audio_port=bare.port))
+        references.append(Reference(name="bare_loop", pid=bare.pid))
+        rounds = CostRounds(
+            plan=plan,
+            subject=subject,
+            publishers=publishers,
+            viewers=viewers,
+            references=tuple(references),
+        )
+        await rounds.run()
+        half_load = await measure_half_load(plan, subject, publishers, viewers, probes)
+        say("ending")
+        return Measurements(
+            machine=_machine(),
+            versions={**_versions(), "janus": janus_version},
+            parameters={**dataclasses.asdict(plan), "processes": list(subject.processes().values())},
+            compared_viewers=plan.compared,
+            runs=rounds.runs,
+            memory_kb=rounds.memory_kb,
+            half_load=half_load,
+            janus_missing=janus_missing,
+        )
+
+
+def text_of(report: Report) -> str:
+    """For people: the figures, what is to be reached, and what is missing and why."""
+    figures = {
+        name: getattr(report, name)
+        for name in (
+            "cpu_us_per_packet",
+            "ratio_to_janus",
+            "ratio_to_bare_loop",
+            "ratio_flat",
+            "kb_per_viewer",
+            "join_ms_p95",
+            "added_delay_ms_p50",
+            "added_delay_ms_p95",
+            "added_delay_ms_p99",
+        )
+    }
+    lines = [
+        f"{report.machine['processor']}, {report.machine['cores']} cores; fengsui {report.versions['fengsui']}"
+    ]
+    for name, value in figures.items():
+        shown = "-" if value is None else f"{value:g}"
+        lines.append(f"{name:22} {shown:>9}   {TO_REACH.get(name, '')}".rstrip())
+    for title, by in (
+        ("us per packet", report.cpu_us_per_packet_by_subject),
+        ("us per packet by viewers", report.cpu_us_per_packet_by_viewers),
+        ("the same net of rest", report.net_us_per_packet_by_viewers),
+    ):
+        lines.append(f"{title}: " + ", ".join(f"{name} {value}" for name, value in by.items()))
+    lines += [f"{name}: {why}" for name, why in report.reasons.items()]
+    return "\n".join(lines)
+
+
+def _machine() -> dict[str, str | int | float]:
+    cpu = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    model = re.search(r"^model name\s*: (.*)$", cpu, re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
+    return {
+        "processor": model[1] if model else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mb": int(memory[1]) // 1024 if memory else 0,
+        "kernel": platform.release(),
+        "load_before": round(os.getloadavg()[1], 2),
+    }
+
+
+def _versions() -> dict[str, str]:
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    openssl = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode()
+    return {
+        "fengsui": VERSION,
+        "commit": commit.stdout.strip(),
+        "python": platform.python_version(),
+        "openssl": openssl,
+        "pylibsrtp": metadata.version("pylibsrtp"),
+        "uvloop": metadata.version("uvloop"),
+    }
+
+
+async def _bounded(plan: Plan) -> Measurements:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _cancel, asyncio.current_task())
+    try:
+        async with asyncio.timeout(plan.limit):
+            return await measure(plan)
+    except TimeoutError:
+        raise BenchFailed(f"it took more than {plan.limit:g} s") from None
+
+
+def _cancel(task: asyncio.Task[object] | None) -> None:
+    if task is not None:
+        task.cancel()
+
+
+def plan_of(arguments: Sequence[str]) -> tuple[Plan, bool]:
+    """The plan, and whether one JSON object is wanted. Exits on wrong arguments."""
+    parser = argparse.ArgumentParser(prog="fengsui bench relay", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one object")
+    parser.add_argument("--quick", action="store_true", help="one round, in about a minute")
+    parser.add_argument("--viewers", help="numbers of viewers, as 10,100,400")
+    parser.add_argument("--compared", type=int, help="number of viewers to compare with Janus at")
+    parser.add_argument("--rounds", type=int)
+    options = parser.parse_args(arguments)
+    plan = QUICK if options.quick else NORMAL
+    if options.viewers is not None:
+        if not re.fullmatch(r"\d+(,\d+)*", options.viewers):
+            parser.error("--viewers is a list such as 10,100,400")
+        plan = dataclasses.replace(plan, viewers=tuple(sorted({*map(int, options.viewers.split(","))})))
+    compared = options.compared
+    if compared is None:
+        compared = plan.compared if plan.compared in plan.viewers else plan.viewers[-1]
+    if not plan.viewers[0] >= 1 or plan.viewers[-1] > 1000:
+        parser.error("--viewers: 1 to 1000")
+    if compared not in plan.viewers:
+        parser.error(f"--compared is one of {plan.viewers}")
+    rounds = plan.rounds if options.rounds is None else options.rounds
+    if not 1 <= rounds <= 10:
+        parser.error("--rounds: 1 to 10")
+    return dataclasses.replace(plan, compared=compared, rounds=rounds), options.json
+
+
+def main(arguments: Sequence[str]) -> int:
+    plan, as_json = plan_of(arguments)
+    try:
+        report = make_report(asyncio.run(_bounded(plan)))
+    except BenchFailed as failed:
+        print(f"✗ {failed}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    print(msgspec.json.encode(report).decode() if as_json else text_of(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""The command itself: its help, its refusals, and what it says where the benchmarks are not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.cli import bench
+from server.start_error import StartError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fengsui(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "server", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_help_names_the_options_and_starts_nothing() -> None:
+    shown = fengsui("bench", "relay", "--help")
+    assert shown.returncode == 0
+    for option in ("--json", "--quick", "--viewers", "--compared", "--rounds"):
+        assert option in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--viewers", "ten"), "--viewers is a list such as 10,100,400"),
+        (("--viewers", "0,10"), "--viewers: 1 to 1000"),
+        (("--viewers", "10,5000"), "--viewers: 1 to 1000"),
+        (("--viewers", "10,20", "--compared", "15"), "--compared is one of (10, 20)"),
+        (("--rounds", "99"), "--rounds: 1 to 10"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_words(arguments: tuple[str, ...], said: str) -> None:
+    refused = fengsui("bench", "relay", *arguments)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert said in refused.stderr
+
+
+def test_an_installed_package_says_that_it_takes_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    with pytest.raises(StartError, match="not part of the installed package") as refused:
+        bench.relay(as_json=True)
+    assert "checkout" in refused.value.remedy
