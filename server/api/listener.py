@@ -24,7 +24,7 @@ from server.api.origins import Origins
 from server.start_error import StartError
 
 MAX_HEAD: Final = 16 * 1024
-STALL: Final = 20.0  # s without any progress in sending until a connection is cut
+STALL: Final = 20.0  # s until the kernel cuts a peer that takes nothing of what is sent (TCP_USER_TIMEOUT)
 SHUTDOWN: Final = 2.0  # s for the peer's part of a TLS goodbye
 BACKLOG: Final = 1024
 EVICTABLE_AFTER: Final = (
@@ -173,6 +173,7 @@ class Listener:
             self._counters["refused_total"] += 1
             conn.close()
             return
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL * 1000))
         self._counters["accepted_total"] += 1
         self._number += 1
         self._count += 1
@@ -337,7 +338,6 @@ class _Guarded(asyncio.Protocol):
         self._count = count
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
         self._head = b""  # of the request whose head is arriving
         self._busy = False
         self._more = False  # bytes came while busy: perhaps the next head
@@ -389,18 +389,14 @@ class _Guarded(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.inner.pause_writing()
-        self._watch_stall(None)
 
     def resume_writing(self) -> None:
-        if self._stall:
-            self._stall.cancel()
-            self._stall = None
         self.inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
-        if self._stall:
-            self._stall.cancel()
+        if isinstance(exc, TimeoutError):
+            self._count("stalled_total")
         self._transport = None
         self.inner.connection_lost(exc)
         if not self.closed.done():
@@ -428,15 +424,3 @@ class _Guarded(asyncio.Protocol):
         self._transport.write(b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % status)
         self._transport.close()
         asyncio.get_running_loop().call_later(SHUTDOWN, self.abort)
-
-    def _watch_stall(self, waiting: int | None) -> None:
-        """Cut the connection when not one byte left within `STALL`."""
-        transport = self._transport
-        if transport is None:
-            return
-        left = transport.get_write_buffer_size()
-        if waiting is not None and left >= waiting:
-            self._count("stalled_total")
-            transport.abort()
-            return
-        self._stall = asyncio.get_running_loop().call_later(STALL, self._watch_stall, left)
