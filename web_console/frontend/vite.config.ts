@@ -1,10 +1,15 @@
 import { defineConfig } from "vite";
 import { budgets } from "./build/budgets.ts";
+import { live } from "./build/live.ts";
 import { sprite } from "./build/sprite.ts";
 
 export default defineConfig({
   base: "/static/",
-  plugins: [sprite(), budgets({ console: 60_000, phone: 80_000, enter: 30_000 })],
+  plugins: [
+    sprite(),
+    live(process.env.FENGSUI_SERVER ?? "https://127.0.0.1:8443"),
+    budgets({ console: 60_000, phone: 80_000, enter: 30_000 }),
+  ],
   build: {
     target: "chrome109",
     outDir: "../static",

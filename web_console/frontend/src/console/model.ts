@@ -229,9 +229,10 @@ export class ConsoleModel {
     const stream = this.world.value.stream.get(id);
     const unit = this.unitOf(stream);
     if (!stream) return id;
-    const siblings = [...this.world.value.stream.values()].filter((one) => one.unit === stream.unit).length;
-    const name =
-      siblings > 1 ? `${unit?.name ?? ""} · ${stream.name || stream.channel}` : (unit?.name ?? stream.name);
+    const alone =
+      [...this.world.value.stream.values()].filter((one) => one.unit === stream.unit).length === 1;
+    const own = stream.name && stream.name !== unit?.name ? stream.name : stream.channel;
+    const name = unit ? (alone ? unit.name : `${unit.name} · ${own}`) : own;
     return unit ? `${unit.number} ${name}` : name;
   }
 

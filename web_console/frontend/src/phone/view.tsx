@@ -307,6 +307,9 @@ function Controls({ model, live }: { model: PhoneModel; live: LiveState }) {
     } else setSure(true);
   };
   const facing = model.capture.facing.value;
+  const problem = model.capture.problem.value;
+  const mute = problem === "denied_both" || problem === "denied_microphone" || problem === "none_microphone";
+  const microphone = model.microphone.value && !mute;
   const position = model.positionOn.value;
   return (
     <div class="controls">
@@ -334,11 +337,11 @@ function Controls({ model, live }: { model: PhoneModel; live: LiveState }) {
       <button
         type="button"
         data-control="microphone"
-        aria-pressed={model.microphone.value}
-        onClick={() => model.toggleMicrophone()}
+        aria-pressed={microphone}
+        onClick={() => (mute && on ? void model.capture.open() : model.toggleMicrophone())}
       >
-        <Icon name={model.microphone.value ? "mic" : "mic-off"} size={26} />
-        {model.microphone.value ? t("mic_on") : t("mic_off")}
+        <Icon name={microphone ? "mic" : "mic-off"} size={26} />
+        {mute ? t("mic_none") : microphone ? t("mic_on") : t("mic_off")}
       </button>
       <button
         type="button"
