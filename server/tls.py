@@ -106,6 +106,10 @@ class Tls:
         return self.info
 
 
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
 def spki_hash(certificate: x509.Certificate) -> str:
     """Base64 of the SHA-256 of the public key's DER, as Chromium's certificate exceptions take it."""
     public = certificate.public_key().public_bytes(
@@ -121,15 +125,15 @@ def _own_certificate(folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
     wanted = set(names)
     if chain.exists() and key.exists():
         leaf = x509.load_pem_x509_certificate(chain.read_bytes())
-        left = leaf.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-        started = leaf.not_valid_before_utc <= datetime.datetime.now(datetime.UTC)
+        left = leaf.not_valid_after_utc - _now()
+        started = leaf.not_valid_before_utc <= _now()
         if started and left.days >= RENEW_DAYS and _names_of(leaf) == wanted and leaf.issuer == ca.subject:
             return chain, key
         leaf_key = _load_key(key)
     else:
         leaf_key = ec.generate_private_key(ec.SECP256R1())
         _write_key(key, leaf_key)
-    now = datetime.datetime.now(datetime.UTC)
+    now = _now()
     leaf = (
         x509.CertificateBuilder()
         .subject_name(_name("Fengsui"))
@@ -158,10 +162,10 @@ def _authority(folder: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certifica
     key_path, path = folder / "ca.key", folder / "ca.pem"
     if path.exists() and key_path.exists():
         ca = x509.load_pem_x509_certificate(path.read_bytes())
-        if ca.not_valid_after_utc - datetime.datetime.now(datetime.UTC) > datetime.timedelta(days=LEAF_DAYS):
+        if ca.not_valid_after_utc - _now() > datetime.timedelta(days=LEAF_DAYS):
             return _load_key(key_path), ca
     key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
+    now = _now()
     mark = os.urandom(3).hex()
     subject = _name(f"Fengsui local CA {mark}")
     ca = (
