@@ -64,15 +64,19 @@ export class Link {
 
   start(): void {
     onBeat((at) => this.act(this.core.tick(at)));
-    const hurry = (): void => {
-      this.core.hurry(now());
-      this.act(this.core.tick(now()));
-    };
-    addEventListener("online", hurry);
-    addEventListener("pageshow", hurry);
+    const suspect = (): void => this.suspect();
+    addEventListener("online", suspect);
+    addEventListener("pageshow", suspect);
+    (navigator as Navigator & { connection?: EventTarget }).connection?.addEventListener("change", suspect);
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) hurry();
+      if (!document.hidden) suspect();
     });
+    this.act(this.core.tick(now()));
+  }
+
+  /** Something speaks against the connection, or for a new one. */
+  suspect(): void {
+    this.core.suspect(now());
     this.act(this.core.tick(now()));
   }
 

@@ -109,9 +109,12 @@ export class Peer {
   private changed(pc: RTCPeerConnection): void {
     if (pc !== this.pc) return;
     const at = now();
-    if (pc.connectionState === "failed" || pc.iceConnectionState === "failed") this.recovery.pathFailed(at);
-    else if (pc.iceConnectionState === "disconnected") this.recovery.disconnected(at);
-    else if (pc.connectionState === "connected" && this.recovery.phase !== "restarting") {
+    if (pc.connectionState === "failed" || pc.iceConnectionState === "failed") {
+      this.recovery.pathFailed(at);
+    } else if (pc.iceConnectionState === "disconnected") {
+      this.recovery.disconnected(at);
+      this.link.suspect();
+    } else if (pc.connectionState === "connected" && this.recovery.phase !== "restarting") {
       this.recovery.connected();
     }
     this.beat(at);

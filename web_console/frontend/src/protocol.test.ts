@@ -128,6 +128,27 @@ describe("coming back", () => {
     expect(core.lastHeard).toBe(0);
   });
 
+  it("asks at once when the network changed, and connects anew when there is no answer within 1.5 s", () => {
+    connect(0);
+    core.tick(0);
+    core.takeOutgoing();
+    core.suspect(0.5);
+    core.tick(0.5);
+    expect(sent().map((one) => one.type)).toEqual(["ping"]);
+    expect(core.tick(2)).toEqual([]);
+    expect(core.tick(2.1)).toEqual([{ do: "drop" }]);
+    expect(core.tick(2.1)).toEqual([{ do: "connect" }]);
+  });
+
+  it("trusts the connection again when the answer comes", () => {
+    connect(0);
+    core.suspect(0.5);
+    core.suspect(1.9);
+    core.received(text({ type: "pong", t: 0.5, time: 0 }), 1.9);
+    expect(core.tick(4)).toEqual([]);
+    expect(core.phase).toBe("ready");
+  });
+
   it("goes on for ever while pongs come", () => {
     connect(0);
     for (let now = 0; now < 60; now += 1) {

@@ -9,6 +9,8 @@ import { SCHEMA } from "./messages.ts";
 
 export const PING_EVERY = 2;
 export const SILENCE = 5;
+/** Silence that is waited for after something spoke against the connection. */
+export const DOUBT = 1.5;
 export const OPEN_TIMEOUT = 8;
 export const MAX_WAITING = 64;
 export const BACKOFF_FIRST = 0.5;
@@ -63,6 +65,7 @@ export class LinkCore {
   private openedAt = 0;
   private heardAt = 0;
   private pingAt = 0;
+  private answerBy: number | null = null;
   private nextId = 0;
   private readonly waiting = new Map<string, Waiting>();
   private outgoing: string[] = [];
@@ -90,6 +93,7 @@ export class LinkCore {
   opened(now: number): void {
     this.phase = "greeting";
     this.heardAt = now;
+    this.answerBy = null;
     const { token, want } = this.options;
     this.outgoing = [
       JSON.stringify({ type: "hello", schema: SCHEMA, client: this.client, token, rev: this.rev, want }),
@@ -112,6 +116,14 @@ export class LinkCore {
     if (this.phase === "waiting") this.retryAt = now;
   }
 
+  /** The network changed, or the machine slept: ask whether the server still hears us, and do not wait long for it. */
+  suspect(now: number): void {
+    this.hurry(now);
+    if (this.phase !== "ready" || this.answerBy !== null) return;
+    this.answerBy = now + DOUBT;
+    this.pingAt = now;
+  }
+
   tick(now: number): Action[] {
     switch (this.phase) {
       case "waiting":
@@ -125,6 +137,11 @@ export class LinkCore {
         return now - this.heardAt > SILENCE ? [{ do: "drop" }, ...this.closed(now)] : [];
       case "ready":
         if (now - this.heardAt > SILENCE) return [{ do: "drop" }, ...this.closed(now)];
+        if (this.answerBy !== null && now > this.answerBy) {
+          const actions = this.closed(now);
+          this.hurry(now);
+          return [{ do: "drop" }, ...actions];
+        }
         if (now >= this.pingAt) {
           this.pingAt = now + PING_EVERY;
           this.outgoing.push(JSON.stringify({ type: "ping", t: now }));
@@ -137,6 +154,7 @@ export class LinkCore {
 
   received(text: string, now: number): Action[] {
     this.heardAt = now;
+    this.answerBy = null;
     let message: ServerMessage;
     try {
       message = JSON.parse(text) as ServerMessage;

@@ -189,23 +189,38 @@ export function Tile({ slot }: { slot: WallSlot }) {
                 icon={playing ? "volume-2" : "volume-x"}
                 label={playing ? t("act_mute") : t("act_listen")}
                 pressed={playing}
+                reachable={focused}
                 act={() => listen(model, position)}
               />
-              <Tool icon="camera" label={t("act_snapshot")} keys="S" act={() => void take()} />
+              <Tool
+                icon="camera"
+                label={t("act_snapshot")}
+                keys="S"
+                reachable={focused}
+                act={() => void take()}
+              />
               <Tool
                 icon="chart-no-axes-column"
                 label={t("act_statistics")}
                 keys="I"
                 pressed={model.withStatistics.value.has(slot.index)}
+                reachable={focused}
                 act={() => model.toggleStatistics(slot.index)}
               />
               <Tool
                 icon={full ? "minimize" : "maximize"}
                 label={full ? t("act_fullscreen_leave") : t("act_fullscreen")}
                 keys="F"
+                reachable={focused}
                 act={() => toggleFullscreen(tile.current)}
               />
-              <Tool icon="x" label={t("act_remove")} keys="Delete" act={() => model.takeOff(position)} />
+              <Tool
+                icon="x"
+                label={t("act_remove")}
+                keys="Delete"
+                reachable={focused}
+                act={() => model.takeOff(position)}
+              />
             </span>
           </footer>
         </>
@@ -257,12 +272,15 @@ function Tool({
   label,
   keys,
   pressed,
+  reachable,
   act,
 }: {
   icon: IconName;
   label: string;
   keys?: string;
   pressed?: boolean;
+  /** By the Tab key: those of the focused tile only. */
+  reachable: boolean;
   act: () => void;
 }) {
   return (
@@ -273,7 +291,7 @@ function Tool({
       aria-label={label}
       aria-keyshortcuts={keys}
       aria-pressed={pressed}
-      tabIndex={-1}
+      tabIndex={reachable ? 0 : -1}
       onClick={act}
     >
       <Icon name={icon} size={16} />

@@ -126,7 +126,7 @@ export class PhoneModel {
       const { ended } = this.link.status.value;
       if (!ended) return;
       this.stop();
-      if (ended === "expired" || ended === "revoked") forget(TOKEN);
+      if (ended !== "schema") forget(TOKEN); // it opens nothing any more
     });
     effect(() => {
       if (this.live.value.kind === "live") this.wasLive.value = true;
