@@ -7,6 +7,7 @@ asked is done and remembered even when its socket breaks. Changes of the entitie
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class WebSockets:
         self._public_url = public_url
         self._info = ServerInfo(name=name, level=level, version=version, time=0.0, media=False)
         self._sockets: set[_Socket] = set()
+        self._socket_gone = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._dirty = asyncio.Event()
         self._closing: dict[MediaSessionId, str] = {}
@@ -138,6 +140,7 @@ class WebSockets:
         finally:
             writer.cancel()
             self._sockets.discard(socket)
+            self._socket_gone.set()
             self._detach(socket)
             await asyncio.gather(writer, return_exceptions=True)
         return response
@@ -363,8 +366,13 @@ class WebSockets:
                 client.abandon()
 
     async def shutdown(self, app: web.Application | None = None) -> None:
-        """Say goodbye to everybody; for `web.Application.on_shutdown`."""
+        """Say goodbye to everybody and see that it leaves; for `web.Application.on_shutdown`."""
         self._restart()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                while self._sockets:
+                    self._socket_gone.clear()
+                    await self._socket_gone.wait()
 
     def _restart(self) -> None:
         for socket in self._sockets:

@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -78,6 +78,7 @@ class Tab:
     socket: aiohttp.ClientWebSocketResponse
     client: str = field(default_factory=lambda: base64.b16encode(os.urandom(12)).decode())
     got: list[dict[str, Any]] = field(default_factory=list)
+    close_code: int | None = None  # as the server said it
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     async def hello(self, *, token: str = "", **fields: Any) -> None:
@@ -93,8 +94,10 @@ class Tab:
         """The next message, also kept in `got`. Raises EOFError when the server closed."""
         async with asyncio.timeout(PATIENCE):
             message = await self.socket.receive()
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            self.close_code = message.data
         if message.type is not aiohttp.WSMsgType.TEXT:
-            raise EOFError(f"closed: {message.type.name} {self.socket.close_code}")
+            raise EOFError(f"closed: {message.type.name} {self.close_code}")
         self.got.append(json.loads(message.data))
         return self.got[-1]
 
@@ -118,13 +121,13 @@ class Tab:
             while True:
                 await self.next()
         except EOFError:
-            return reason, self.socket.close_code
+            return reason, self.close_code
 
-    async def change(self, kind: str, id: str) -> Any:
-        """The next value that a delta tells of an entity."""
+    async def change(self, kind: str, id: str, when: Callable[[Any], object] = lambda _: True) -> Any:
+        """The next value that a delta tells of an entity and that is as asked."""
         while True:
             for change in (await self.until("delta"))["changes"]:
-                if (change["kind"], change["id"]) == (kind, id):
+                if (change["kind"], change["id"]) == (kind, id) and when(change["value"]):
                     return change["value"]
 
     async def close(self) -> None:

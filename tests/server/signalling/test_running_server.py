@@ -70,7 +70,7 @@ async def test_a_day_of_a_link_a_device_and_a_restart() -> None:
         assert loop.time() - began < 2.0
         assert (stream["state"], stream["cause"]) == ("offline", "never_connected")
         await server.cli("device", "revoke", "头盔一")
-        assert (await desk.change("device", stream["device"]))["revoked"] is True
+        await desk.change("device", stream["device"], lambda device: device["revoked"])
 
         # a phone by a link
         made = (await desk.command("link.create", name="三号车", hours=1))["result"]
@@ -81,7 +81,8 @@ async def test_a_day_of_a_link_a_device_and_a_restart() -> None:
         now = phone.got[0]["server"]["time"]
         position = {"key": "p1", "lat": 31.2, "lon": 121.5, "time": now}
         assert (await phone.command("position.report", positions=[position]))["result"]["stored"] == 1
-        assert (await desk.change("unit", made["link"]["unit"]))["position"]["lat"] == 31.2
+        unit = await desk.change("unit", made["link"]["unit"], lambda unit: unit["position"])
+        assert unit["position"]["lat"] == 31.2
         refused = await phone.command("media.offer", kind="phone", sdp="v=0\r\n")
         assert refused["error"]["code"].startswith(("sdp_", "bad_sdp"))
 
