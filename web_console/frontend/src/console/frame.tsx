@@ -1,4 +1,5 @@
 /** The frame of every dispatcher's page: top bar, rail, the page, and what lies over all of it. */
+import { useEffect } from "preact/hooks";
 import { post } from "../api.ts";
 import { beat, now, serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
@@ -20,6 +21,11 @@ import { WallPage } from "./wall.tsx";
 export function Console({ model }: { model: ConsoleModel }) {
   const status = model.link.status.value;
   const stale = status.everReady && status.phase !== "ready";
+  const page = RAIL.find((one) => one.page === model.page.value);
+  const title = `${page ? t(page.key) : ""} · ${model.initial.server.name}`;
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
   return (
     <ModelContext.Provider value={model}>
       <a class="skip" href="#main">
