@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from support.running_server import PASSWORD, run_cli, running_server
@@ -79,10 +81,7 @@ async def test_accounts_changed_beside_the_server_count_within_a_second() -> Non
         assert (code, err.strip()) == (1, "✗ 'chief' is the last administrator")
 
 
-async def _until_logged_out(client: object, url: str) -> None:
-    import aiohttp
-
-    assert isinstance(client, aiohttp.ClientSession)
+async def _until_logged_out(client: aiohttp.ClientSession, url: str) -> None:
     began = time.monotonic()
     while True:
         async with client.get(url + "/api/me") as answer:
@@ -180,3 +179,48 @@ async def test_ready_line_is_one_json_object() -> None:
         assert json.dumps(server.ready)
         assert f"https://127.0.0.1:{server.port}" in server.ready["urls"]
         assert len(server.setup_code) == 14
+
+
+async def test_media_port_in_use(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        said = await refused(
+            write(
+                tmp_path / "a.toml",
+                f'[server]\ndata = "{tmp_path}/d"\n[http]\nport = 0\n'
+                f'[media]\nhost = "127.0.0.1"\nudp_port = {port}\ntcp_port = 0',
+            )
+        )
+    assert f"{port}/udp" in said
+    assert "media.udp_port" in said
+
+
+async def test_a_media_process_that_dies_is_started_again() -> None:
+    async with running_server() as server:
+        client = server.client()
+        before = _children(server.pid)
+        for child in before:
+            os.kill(child, signal.SIGKILL)
+        began = time.monotonic()
+        seen = set()
+        while True:
+            async with client.get(server.url + "/ready") as answer:
+                media = (await answer.json())["parts"]["media"]
+            seen.add(media)
+            if media == "ok" and "away" in seen:
+                break
+            assert time.monotonic() - began < 20.0
+            await asyncio.sleep(0.02)
+        assert not set(before) & set(_children(server.pid))
+        admin = await server.setup_admin()
+        async with admin.client.get(server.url + "/metrics") as answer:
+            assert "fengsui_media_process_restarts_total 1.0" in await answer.text()
+        assert await server.stop() == 0
+
+
+def _children(pid: int) -> list[int]:
+    """The media process and what it started."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    assert text.split()
+    return [int(child) for child in text.split()]

@@ -1,144 +1,128 @@
-"""What /health says: each row when it is well and when it is not, with a remedy."""
+"""Rows of /health say what is wrong and what to do, and go back when it is well; /ready follows."""
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from collections import namedtuple
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from server import health as health_module
-from server.health import Finding, Health
-from server.signalling.messages import Device, Stream
+from server.health import Health
 from server.state import EntityStore
-from server.storage.engine import open_database
+from server.storage.engine import Database, open_database
 from server.tls import CertificateInfo
 from support.clock import FakeClock
 
 
-@dataclass(kw_only=True)
-class Machine:
-    """What a `Health` looks at, to be changed by a test."""
+class World:
+    """What the rows look at; a test breaks it."""
 
-    health: Health
-    clock: FakeClock
-    store: EntityStore
-    facts: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.media_up = True
+        self.restarts = 0
+        self.set_up = True
+        self.stalls = 0
+        self.cut_off = 0
+        self.clock = FakeClock()
+        self.not_after = self.clock.wallclock() + 100 * 86400.0
+        self.health = Health(
+            EntityStore(1),
+            self.clock,
+            data=folder,
+            database=database,
+            media_up=lambda: self.media_up,
+            media_restarts=lambda: self.restarts,
+            set_up=lambda: self.set_up,
+            certificate=lambda: CertificateInfo(
+                fingerprint="", spki="", names=(), not_before=0.0, not_after=self.not_after, own_ca=False
+            ),
+            loop=lambda: {"stalls_total": self.stalls},
+            clients=lambda: {"connections": 2, "goodbye_too_slow_total": self.cut_off},
+        )
 
-    async def row(self, name: str) -> Finding:
-        return await self.health._rows[name][1]()
+    async def rows(self) -> dict[str, tuple[str, str]]:
+        """State and remedy of each row."""
+        found = {}
+        for name, (_, check) in self.health._rows.items():
+            finding = await check()
+            self.health._note(name, finding)
+            found[name] = (finding.state, finding.remedy)
+        return found
+
+    async def ready(self) -> dict[str, str]:
+        return {name: word for name, check in self.health.checks.items() if (word := await check())}
 
 
 @pytest.fixture
-async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Machine]:
-    clock, store = FakeClock(), EntityStore(5_000)
-    facts: dict[str, Any] = {
-        "media": True,
-        "restarts": 0,
-        "set_up": True,
-        "expires": clock.wallclock() + 300 * 86_400,
-        "stalls": 0,
-        "clients": {"connections": 3},
-        "free": 5_000_000_000,
-    }
-    monkeypatch.setattr(health_module, "free_bytes", lambda _: facts["free"])
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with open_database("", tmp_path) as database:
-        health = Health(
-            store,
-            clock,
-            data=tmp_path,
-            database=database,
-            media_up=lambda: facts["media"],
-            media_restarts=lambda: facts["restarts"],
-            set_up=lambda: facts["set_up"],
-            certificate=lambda: CertificateInfo(
-                fingerprint="", spki="", names=(), not_before=0.0, not_after=facts["expires"], own_ca=True
-            ),
-            loop=lambda: {"stalls_total": facts["stalls"]},
-            clients=lambda: facts["clients"],
-        )
-        yield Machine(health=health, clock=clock, store=store, facts=facts)
+        yield World(tmp_path, database)
 
 
-async def test_a_calm_machine(machine: Machine) -> None:
-    found = {name: (await machine.row(name)).state for name in machine.health._rows}
-    assert set(found.values()) == {"ok"}
-    assert [await check() for check in machine.health.checks.values()] == ["", "", "", ""]
-    assert machine.health.warnings() == []
+async def test_all_is_well(world: World) -> None:
+    rows = await world.rows()
+    assert {state for state, _ in rows.values()} == {"ok"}
+    assert set(rows) == {"media", "storage", "disk", "certificate", "clock", "loop", "cameras", "clients"}
+    assert await world.ready() == {}
+    assert world.health.statistics() == {"not_well": 0, "became_bad_total": 0}
 
 
-@pytest.mark.parametrize(
-    ("row", "facts", "state", "value"),
-    [
-        ("media", {"media": False}, "error", None),
-        ("media", {"restarts": 2}, "warning", 2.0),
-        ("disk", {"free": 150_000_000}, "warning", 150),
-        ("disk", {"free": 10_000_000}, "error", 10),
-        ("certificate", {"expires": 1_800_000_000.0 + 5 * 86_400}, "warning", 5.0),
-        ("certificate", {"expires": 1_800_000_000.0 - 1}, "error", -1.0),
-        ("loop", {"stalls": 4}, "warning", 4.0),
-        ("clients", {"clients": {"connections": 7, "not_reading_total": 1}}, "warning", 7.0),
-        ("clients", {"clients": {"goodbye_too_slow_total": 1}}, "warning", 0.0),
-    ],
-)
-async def test_each_trouble_has_a_remedy(
-    machine: Machine, row: str, facts: dict[str, Any], state: str, value: float | None
-) -> None:
-    machine.facts.update(facts)
-    found = await machine.row(row)
-    assert (found.state, found.value) == (state, value)
-    assert found.detail
-    assert found.remedy
+async def test_media_away_and_back(world: World) -> None:
+    world.media_up = False
+    assert (await world.rows())["media"][0] == "error"
+    assert await world.ready() == {"media": "away"}
+    world.media_up, world.restarts = True, 1
+    assert (await world.rows())["media"][0] == "warning"
+    world.clock.advance(601.0)
+    assert (await world.rows())["media"][0] == "ok"
+    assert world.health.statistics() == {"not_well": 0, "became_bad_total": 2}
 
 
-async def test_what_is_over_is_told_for_ten_minutes(machine: Machine) -> None:
-    machine.facts.update(restarts=1, clients={"connections": 1, "not_reading_total": 1})
-    for name in ("media", "clients"):
-        assert (await machine.row(name)).state == "warning"
-    machine.clock.advance(599)
-    for name in ("media", "clients"):
-        assert (await machine.row(name)).state == "warning"
-    machine.clock.advance(1)
-    for name in ("media", "clients"):
-        assert (await machine.row(name)).state == "ok"
+@pytest.mark.parametrize(("free", "state"), [(199_999_999, "warning"), (19_999_999, "error")])
+async def test_disk(world: World, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: usage(10**9, 10**9 - free, free))
+    assert (await world.rows())["disk"][0] == state
+    assert (await world.ready()) == ({"disk": "full"} if state == "error" else {})
+    assert any("MB free" in warning for warning in world.health.warnings())
 
 
-async def test_cameras_without_a_picture_are_named_with_their_cause(machine: Machine) -> None:
-    for number in range(7):
-        kind = "agent" if number == 6 else "rtsp"
-        machine.store.put(
-            Device(
-                id=f"d{number}",
-                unit="u",
-                name=f"camera {number}",
-                kind=kind,
-                online=False,
-                revoked=number == 5,
-            )
-        )
-        machine.store.put(
-            Stream(
-                id=f"s{number}",
-                device=f"d{number}",
-                unit="u",
-                channel="main",
-                name="x",
-                state="live" if number == 0 else "retrying",
-                since=1.0,
-                cause="" if number == 0 else "unauthorized",
-            )
-        )
-    found = await machine.row("cameras")
-    assert (found.state, found.value) == ("warning", 4.0)
-    assert found.detail == (
-        "no picture from camera 1 (unauthorized), camera 2 (unauthorized), camera 3 (unauthorized), "
-        "camera 4 (unauthorized)"
-    )
+@pytest.mark.parametrize(("days", "state"), [(15, "ok"), (13, "warning"), (-1, "error")])
+async def test_certificate(world: World, days: int, state: str) -> None:
+    world.not_after = world.clock.wallclock() + days * 86400.0 + 60
+    assert (await world.rows())["certificate"][0] == state
 
 
-async def test_what_is_not_ready(machine: Machine) -> None:
-    machine.facts.update(media=False, set_up=False, free=1)
-    found = {name: await check() for name, check in machine.health.checks.items()}
-    assert found == {"setup": "needs-set-up", "media": "away", "storage": "", "disk": "full"}
+async def test_a_clock_that_was_never_set(world: World) -> None:
+    world.clock.wall = -40 * 365 * 86400.0
+    assert (await world.rows())["clock"][0] == "warning"
+    assert any("clock" in warning for warning in world.health.warnings())
+
+
+async def test_clients_that_were_cut_off_are_told_for_ten_minutes(world: World) -> None:
+    world.cut_off = 1
+    assert (await world.rows())["clients"][0] == "warning"
+    world.clock.advance(601.0)
+    assert (await world.rows())["clients"][0] == "ok"
+
+
+async def test_stalls_are_told_once(world: World) -> None:
+    world.stalls = 3
+    assert (await world.rows())["loop"][0] == "warning"
+    assert (await world.rows())["loop"][0] == "ok"
+
+
+async def test_not_set_up_is_not_ready(world: World) -> None:
+    world.set_up = False
+    assert await world.ready() == {"setup": "needs-set-up"}
+
+
+async def test_a_locked_database_is_well_because_reading_goes_on(world: World, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "fengsui.sqlite3", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    assert (await asyncio.wait_for(world.rows(), 5))["storage"][0] == "ok"
+    other.execute("ROLLBACK")
+    other.close()
