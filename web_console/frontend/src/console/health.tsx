@@ -206,8 +206,9 @@ function Ladder({ stream }: { stream: Stream }) {
 }
 
 function Sentence({ stream }: { stream: Stream }) {
+  const model = useModel();
   if (stream.cause) {
-    const { sentence, next } = causeWords(stream.cause);
+    const { sentence, next } = causeWords(model.causeOf(stream));
     return (
       <>
         {sentence} {next && <span class="dim">{next}</span>}

@@ -184,7 +184,7 @@ function ListLine({
           <span class="only-read">{t("on_wall")}</span> {place + 1}
         </span>
       )}
-      <span class="line-state" title={stream?.cause ? causeWords(stream.cause).sentence : undefined}>
+      <span class="line-state" title={stream?.cause ? causeWords(model.causeOf(stream)).sentence : undefined}>
         <Icon name={words.icon} size={14} />
         {words.text}
         {age && <span class="dim num line-age">{age}</span>}
@@ -209,7 +209,9 @@ function Card({ line }: { line: Line }) {
         </h3>
         <span class="dim">{kind ? t(kind) : unit.kind}</span>
       </header>
-      {stream?.cause && stream.state !== "live" && <p class="dim">{causeWords(stream.cause).sentence}</p>}
+      {stream?.cause && stream.state !== "live" && (
+        <p class="dim">{causeWords(model.causeOf(stream)).sentence}</p>
+      )}
       <dl>
         <dt>{t("card_position")}</dt>
         <dd class="num">

@@ -236,6 +236,12 @@ export class ConsoleModel {
     return unit ? `${unit.number} ${name}` : name;
   }
 
+  /** Why a stream gives no picture; who waits for a phone waits for a person. */
+  causeOf(stream: Stream): string {
+    const phone = this.world.value.device.get(stream.device)?.kind === "phone";
+    return phone && stream.cause === "never_connected" ? "never_opened" : stream.cause;
+  }
+
   private liveStreams(): string[] {
     return rowsOf(this.world.peek(), "").flatMap((row) =>
       row.streams.filter((stream) => stream.state === "live").map((stream) => stream.id),

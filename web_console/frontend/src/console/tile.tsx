@@ -37,7 +37,7 @@ export function Tile({ slot }: { slot: WallSlot }) {
     {
       permitted: media.permitted.value && model.may("stream.watch"),
       mediaUp: media.peer.phase.value === "up" || media.peer.phase.value === "shaky",
-      stream,
+      stream: stream && { ...stream, cause: model.causeOf(stream) },
     },
     now(),
   );

@@ -3,6 +3,7 @@ import { translator } from "../language.ts";
 
 const zh = {
   never_connected: "尚未接入|服务器启动以来该设备还没有推送过视频。|在设备上填入服务器地址与令牌后开始推送。",
+  never_opened: "等待现场|现场尚未开始直播。|请对方打开链接并点“开始直播”。",
   no_packets:
     "无数据|设备已连接，但没有收到任何媒体数据。|检查设备是否真的在采集；检查防火墙是否放行媒体端口。",
   no_key_frame:
@@ -41,6 +42,7 @@ export type Cause = keyof typeof zh;
 const en: Record<Cause, string> = {
   never_connected:
     "Not connected yet|This device has not sent video since the server started.|Enter the server's address and the token in the device, then start sending.",
+  never_opened: "Waiting|The field has not gone live yet.|Ask them to open the link and press “Go live”.",
   no_packets:
     "No data|The device is connected, but no media packet has arrived.|Check that it really captures, and that the firewall lets media through.",
   no_key_frame:
