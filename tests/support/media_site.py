@@ -127,7 +127,9 @@ class MediaSite:
 
 
 @contextlib.asynccontextmanager
-async def media_site(settings: RoutingSettings | None = None) -> AsyncIterator[MediaSite]:
+async def media_site(
+    settings: RoutingSettings | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[MediaSite]:
     """Control in this process, media in a real one of its own. When that dies it is started again."""
     events, clock, steps = MediaEvents(), SystemClock(), list[tuple[str, str]]()
     events.on_session_step(lambda session, step, detail: steps.append((step, detail)))
@@ -143,7 +145,10 @@ async def media_site(settings: RoutingSettings | None = None) -> AsyncIterator[M
         await asyncio.wait((running, up), timeout=20, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             running.result()
-        async with TestServer(media_app(routing, events, clock)) as server, aiohttp.ClientSession() as http:
+        async with (
+            TestServer(media_app(routing, events, clock), host=host) as server,
+            aiohttp.ClientSession() as http,
+        ):
             yield MediaSite(
                 routing=routing,
                 server=server,
