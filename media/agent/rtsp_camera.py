@@ -97,14 +97,15 @@ class SimulatedCamera:
             try:
                 pipe.write(s.scene.frame(now, clock).tobytes())
                 await pipe.drain()
-            except (BrokenPipeError, ConnectionResetError):
-                return
+            except ConnectionError:
+                return  # the server process has gone
             count += 1
             await asyncio.sleep(max(0.0, start + count / s.rate - time.monotonic()))
 
     async def __aexit__(self, *_: object) -> None:
         if self._feeder is not None:
             self._feeder.cancel()
+            await asyncio.gather(self._feeder, return_exceptions=True)
         if self._process is not None:
             if self._process.returncode is None:
                 self._process.terminate()
