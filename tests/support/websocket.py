@@ -79,13 +79,22 @@ class Tab:
     client: str = field(default_factory=lambda: base64.b16encode(os.urandom(12)).decode())
     got: list[dict[str, Any]] = field(default_factory=list)
     close_code: int | None = None  # as the server said it
+    _pinging: asyncio.Task[None] | None = None
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     async def hello(self, *, token: str = "", **fields: Any) -> None:
         await self.send({"type": "hello", "schema": 1, "client": self.client, "token": token, **fields})
+        self._pinging = asyncio.create_task(self._ping())
         if (await self.next())["type"] == "hello" and not self.got[-1]["resumed"]:
             while (await self.next())["type"] != "snapshot":
                 pass
+
+    async def _ping(self) -> None:
+        """As pages do, also while a test waits for something else."""
+        while not self.socket.closed:
+            await asyncio.sleep(2.0)
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                await self.send({"type": "ping", "t": 0})
 
     async def send(self, message: dict[str, Any]) -> None:
         await self.socket.send_str(json.dumps(message))
@@ -131,13 +140,15 @@ class Tab:
                     return change["value"]
 
     async def close(self) -> None:
+        if self._pinging is not None:
+            self._pinging.cancel()
         await self.socket.close()
         await self.http.close()
 
     async def vanish(self) -> None:
         """Gone without a word."""
-        transport = self.socket.get_extra_info("socket")
-        assert transport is not None
+        if self._pinging is not None:
+            self._pinging.cancel()
         await self.http.close()
 
 

@@ -105,7 +105,8 @@ async def test_a_day_of_a_link_a_device_and_a_restart() -> None:
         assert (await phone.ended())[0] == "revoked"
         page = (await again.command("audit.read"))["result"]
         assert page["verified"] is True
-        assert [entry["action"] for entry in page["entries"]][:2] == ["link.revoke", "link.create"]
+        acts = [entry["action"] for entry in page["entries"] if entry["action"].startswith("link.")]
+        assert (acts[0], acts[-1]) == ("link.revoke", "link.create")
         assert secret not in json.dumps(page)
         assert secret not in server.log()
 
