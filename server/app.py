@@ -30,6 +30,8 @@ from server.api.session import SessionApi, SetupState
 from server.auth.sessions import Sessions
 from server.auth.setup import SetupCode
 from server.banner import Banner
+from server.bus.base import Bus
+from server.bus.choose import open_bus
 from server.config import Config
 from server.datafolder import MEGABYTE, folder_lock, free_bytes, metrics_token, prepare_folder
 from server.dispatch import Dispatch, make_dispatch
@@ -37,12 +39,14 @@ from server.health import Health
 from server.media_events import MediaEvents
 from server.metrics import Metrics, Statistics, process_statistics
 from server.model.clock import JumpWatch
+from server.model.uuid7 import new_id
 from server.people import People, open_people
 from server.routing.link import PortUnavailable
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
 from server.start_error import StartError
 from server.storage.changes import ChangeWatch
+from server.storage.identity import system_id
 from server.supervision import FIRST_WAIT, LONGEST_WAIT, STEADY_AFTER, Supervisor
 from server.tls import Tls, TlsError
 from server.version import VERSION
@@ -75,18 +79,22 @@ async def serve(config: Config, *, log_statistics: Statistics, ready_fd: int | N
             raise StartError(error.problem, error.remedy) from error
         with contextlib.closing(bind(config.http.host, config.http.port)) as sock:
             async with open_people(config) as people:
-                server = _Server(config, people, sock)
-                server.metrics.add("log", log_statistics)
-                await server.run(front_end, stop, ready_fd)
+                wallclock = people.clock.wallclock()
+                system = await system_id(people.database, wallclock)
+                async with open_bus(config.bus.url, system, new_id(wallclock)) as bus:
+                    server = _Server(config, people, bus, sock)
+                    server.metrics.add("log", log_statistics)
+                    await server.run(front_end, stop, ready_fd)
 
 
 class _Server:
     """One run of the server: what is made here lives until `run` returns."""
 
-    def __init__(self, config: Config, people: People, sock: socket.socket) -> None:
+    def __init__(self, config: Config, people: People, bus: Bus, sock: socket.socket) -> None:
         clock, database = people.clock, people.database
         self._config = config
         self._people = people
+        self._bus = bus
         self._sock = sock
         self._port = int(sock.getsockname()[1])
         self._addresses = self._own_addresses()
@@ -145,6 +153,7 @@ class _Server:
             set_up=lambda: self._setup.done,
             certificate=lambda: self._tls.info,
             loop=self._watchdog.statistics,
+            bus=self._bus.statistics if self._config.bus.url else None,
             clients=dispatch.statistics["websockets"],
         )
         http = self._http(front_end, dispatch, health)
@@ -224,6 +233,7 @@ class _Server:
             "logins": session_api.statistics,
             "sessions": self._sessions.statistics,
             "storage": people.database.statistics,
+            "bus": self._bus.statistics,
             "changes": self._changes.statistics,
             "audit": people.audit.statistics,
             "passwords": people.passwords.statistics,

@@ -61,6 +61,7 @@ class Health:
         certificate: Callable[[], CertificateInfo],
         loop: Callable[[], Mapping[str, object]],
         clients: Callable[[], Mapping[str, object]],
+        bus: Callable[[], Mapping[str, object]] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -82,6 +83,8 @@ class Health:
             "cameras": ("cameras", self._cameras),
             "clients": ("consoles and phones", self._sockets),
         }
+        if bus is not None:  # there are other nodes to be connected with
+            self._rows["bus"] = ("Redis", lambda: _bus(bus()))
         self._states: dict[str, str] = {}
         self._stalls = 0
         self._restarts = 0
@@ -268,3 +271,13 @@ class Health:
             remedy="it came back by itself; if it repeats look at its network and close tabs on its machine",
             value=value,
         )
+
+
+async def _bus(told: Mapping[str, object]) -> Finding:
+    if told["connected"]:
+        return OK
+    return Finding(
+        state="error",
+        detail="Redis does not answer; this server works alone",
+        remedy="look at the Redis server and at bus.url; the connection comes back by itself",
+    )

@@ -224,3 +224,13 @@ def _children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     assert text.split()
     return [int(child) for child in text.split()]
+
+
+async def test_redis_that_is_not_there_keeps_nothing_from_working(tmp_path: Path) -> None:
+    async with running_server(bus={"url": f"unix://{tmp_path}/none.sock"}) as server:
+        admin = await server.setup_admin()
+        async with admin.client.get(server.url + "/ready") as answer:
+            assert answer.status == 200
+        async with admin.client.get(server.url + "/metrics") as answer:
+            assert "fengsui_bus_connected 0.0" in await answer.text()
+        assert await server.stop() == 0

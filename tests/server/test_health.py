@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import namedtuple
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,9 @@ from support.clock import FakeClock
 class World:
     """What the rows look at; a test breaks it."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
+    def __init__(
+        self, folder: Path, database: Database, bus: Callable[[], Mapping[str, object]] | None = None
+    ) -> None:
         self.media_up = True
         self.restarts = 0
         self.set_up = True
@@ -40,6 +42,7 @@ class World:
                 fingerprint="", spki="", names=(), not_before=0.0, not_after=self.not_after, own_ca=False
             ),
             loop=lambda: {"stalls_total": self.stalls},
+            bus=bus,
             clients=lambda: {"connections": 2, "goodbye_too_slow_total": self.cut_off},
         )
 
@@ -107,6 +110,17 @@ async def test_clients_that_were_cut_off_are_told_for_ten_minutes(world: World) 
     assert (await world.rows())["clients"][0] == "warning"
     world.clock.advance(601.0)
     assert (await world.rows())["clients"][0] == "ok"
+
+
+async def test_redis_away_is_told_where_there_is_one(tmp_path: Path) -> None:
+    connected = True
+    async with open_database("", tmp_path) as database:
+        world = World(tmp_path, database, bus=lambda: {"connected": connected})
+        assert (await world.rows())["bus"] == ("ok", "")
+        connected = False
+        state, remedy = (await world.rows())["bus"]
+        assert state == "error"
+        assert "bus.url" in remedy
 
 
 async def test_stalls_are_told_once(world: World) -> None:
