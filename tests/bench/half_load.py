@@ -22,9 +22,14 @@ PAUSE: Final = 0.15  # s between joins
 
 
 async def measure_half_load(
-    plan: Plan, subject: Subject, publishers: Worker, viewers: Worker, probes: Worker
-) -> list[HalfLoad]:
-    """Up to `TRIES` measurements; the last one is the first that had enough of the machine."""
+    plan: Plan,
+    subject: Subject,
+    publishers: Worker,
+    viewers: Worker,
+    probes: Worker,
+    measured: list[HalfLoad],
+) -> None:
+    """Appends up to `TRIES` measurements; the last one is the first that had enough of the machine."""
     channels = tuple(f"c{number}" for number in range(PUBLISHERS))
     say(f"half load: {PUBLISHERS} publishers, {DELIVERIES} viewers")
     per_device = -(-PUBLISHERS // len(subject.sites))
@@ -43,7 +48,6 @@ async def measure_half_load(
         await viewers.ask(JoinWhep(group=GROUP, site=subject.sites[0], path=path, count=count, kinds="v"))
     await probes.ask(Watch(site=subject.sites[0], paths=paths[:PROBES]))
     watchers = dict(zip(channels, counts, strict=True))
-    measured: list[HalfLoad] = []
     begun = time.monotonic()
     for _ in range(TRIES):
         await asyncio.sleep(SETTLE)
@@ -52,7 +56,6 @@ async def measure_half_load(
         if enough or time.monotonic() - begun > plan.budget / 2:
             break
     await viewers.ask(Leave(group=GROUP))
-    return measured
 
 
 async def _once(

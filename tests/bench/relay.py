@@ -30,7 +30,7 @@ from bench.half_load import measure_half_load
 from bench.plan import NORMAL, PUBLISHERS, QUICK, Plan, say
 from bench.probes import Probes
 from bench.publishers import Publishers, SendPlain
-from bench.report import Measurements, Report, make_report
+from bench.report import HalfLoad, Measurements, Report, make_report
 from bench.subject import running_subject
 from bench.viewers import JoinJanus, OpenPlain, Viewers
 from bench.workers import BenchFailed, worker
@@ -83,8 +83,23 @@ async def measure(plan: Plan) -> Measurements:
             viewers=viewers,
             references=tuple(references),
         )
-        await rounds.run()
-        half_load = await measure_half_load(plan, subject, publishers, viewers, probes)
+        half_load: list[HalfLoad] = []
+        parts = {
+            "cost": rounds.run(),
+            "half_load": measure_half_load(plan, subject, publishers, viewers, probes, half_load),
+        }
+        broken_off: dict[str, str] = {}
+        deadline = asyncio.get_running_loop().time() + plan.limit
+        for name, part in parts.items():
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await part
+            except BenchFailed as failed:
+                broken_off[name] = str(failed).splitlines()[0]
+            except TimeoutError:
+                broken_off[name] = f"not within {plan.limit:g} s"
+            if name in broken_off:
+                say(f"broken off: {broken_off[name]}")
         say("ending")
         return Measurements(
             machine=_machine(),
@@ -95,6 +110,7 @@ async def measure(plan: Plan) -> Measurements:
             memory_kb=rounds.memory_kb,
             half_load=half_load,
             janus_missing=janus_missing,
+            broken_off=broken_off,
         )
 
 
@@ -158,13 +174,9 @@ def _versions() -> dict[str, str]:
     }
 
 
-async def _bounded(plan: Plan) -> Measurements:
+async def _interruptible(plan: Plan) -> Measurements:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _cancel, asyncio.current_task())
-    try:
-        async with asyncio.timeout(plan.limit):
-            return await measure(plan)
-    except TimeoutError:
-        raise BenchFailed(f"it took more than {plan.limit:g} s") from None
+    return await measure(plan)
 
 
 def _cancel(task: asyncio.Task[object] | None) -> None:
@@ -202,7 +214,7 @@ def plan_of(arguments: Sequence[str]) -> tuple[Plan, bool]:
 def main(arguments: Sequence[str]) -> int:
     plan, as_json = plan_of(arguments)
     try:
-        report = make_report(asyncio.run(_bounded(plan)))
+        report = make_report(asyncio.run(_interruptible(plan)))
     except BenchFailed as failed:
         print(f"✗ {failed}", file=sys.stderr)
         return 1

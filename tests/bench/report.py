@@ -94,7 +94,8 @@ class HalfLoad(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurements(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a report is made from. `janus_missing`: why there are no runs of Janus."""
+    """Everything a report is made from. `janus_missing`: why there are no runs of Janus, "" = there are some;
+    `broken_off`: of "cost" and "half_load", why that part has less than was planned."""
 
     machine: dict[str, str | int | float]
     versions: dict[str, str]
@@ -104,6 +105,7 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     memory_kb: dict[int, int]  # viewers -> kB of control and media
     half_load: list[HalfLoad]
     janus_missing: str = ""
+    broken_off: dict[str, str] = {}
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +146,7 @@ def make_report(measured: Measurements) -> Report:
         valid = [of(run) for run in runs if not run.void]
         if valid:
             return statistics.median(valid)
-        why = "void, " + runs[-1].void if runs else "was not measured"
+        why = "void, " + runs[-1].void if runs else measured.broken_off.get("cost", "was not measured")
         reasons.setdefault(name, f"{subject} with {viewers} viewers: {why}")
         return None
 
@@ -171,17 +173,14 @@ def make_report(measured: Measurements) -> Report:
             cost("ours", fewest, _net, "ratio_flat"),
         )
     half = next((one for one in measured.half_load if not _void_delays(one)), None)
+    joins = next((one for one in measured.half_load if not _void_joins(one)), None)
+    not_measured = measured.broken_off.get("half_load", "was not measured")
+    last = measured.half_load[-1] if measured.half_load else None
     if half is None:
-        reasons["added_delay_ms"] = (
-            "void, " + _void_delays(measured.half_load[-1]) if measured.half_load else "was not measured"
-        )
-    joins = next((one for one in measured.half_load if one.joins and one.joins_idle >= MIN_IDLE), None)
+        why = not_measured if last is None else "void, " + _void_delays(last)
+        reasons |= dict.fromkeys(("added_delay_ms_p99", "added_delay_ms_p95", "added_delay_ms_p50"), why)
     if joins is None:
-        reasons["join_ms_p95"] = (
-            f"void, the machine was only {measured.half_load[-1].joins_idle:.0%} idle"
-            if measured.half_load
-            else "was not measured"
-        )
+        reasons["join_ms_p95"] = not_measured if last is None else "void, " + _void_joins(last)
     every = [] if half is None else half.key_delays + half.delta_delays + half.sound_delays
     return Report(
         bench="relay",
@@ -205,12 +204,14 @@ def make_report(measured: Measurements) -> Report:
             "bare_loop": _rounded(bare),
         },
         cpu_us_per_packet_by_viewers={
-            str(count): _rounded(cost("ours", count, _gross, "by_viewers")) for count in counts
+            str(count): _rounded(cost("ours", count, _gross, "cpu_us_per_packet_by_viewers"))
+            for count in counts
         },
         net_us_per_packet_by_viewers={
-            str(count): _rounded(cost("ours", count, _net, "by_viewers")) for count in counts
+            str(count): _rounded(cost("ours", count, _net, "net_us_per_packet_by_viewers"))
+            for count in counts
         },
-        half_load=_load(half or (measured.half_load[-1] if measured.half_load else None)),
+        half_load=_load(half or last),
         idle_least=min((_rounded(run.idle) or 0.0 for run in measured.runs if not run.void), default=None),
         reasons=reasons,
         runs=[_listed(run) for run in measured.runs],
@@ -241,6 +242,12 @@ def _void_delays(half: HalfLoad) -> str:
     if not half.delta_delays:
         return "no packet came through"
     return ""
+
+
+def _void_joins(half: HalfLoad) -> str:
+    if not half.joins:
+        return "nobody could join"
+    return f"the machine was only {half.joins_idle:.0%} idle" if half.joins_idle < MIN_IDLE else ""
 
 
 def _memory(memory_kb: dict[int, int], reasons: dict[str, str]) -> float | None:

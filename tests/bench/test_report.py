@@ -112,7 +112,7 @@ def test_a_busy_machine_voids_what_was_measured_then_and_nothing_else() -> None:
     assert report.idle_least == 0.2
     assert report.ratio_to_janus is None
     assert report.reasons["ratio_to_janus"] == "janus with 100 viewers: void, the machine was only 5% idle"
-    assert report.reasons["added_delay_ms"] == "void, the machine was only 2% idle"
+    assert report.reasons["added_delay_ms_p99"] == "void, the machine was only 2% idle"
     assert report.added_delay_ms_p99 is None
     assert report.join_ms_p95 == 1000.0  # the machine was idle enough then
     assert (report.ratio_flat, report.reasons["ratio_flat"]) == (None, "it takes two numbers of viewers")
@@ -142,6 +142,22 @@ def test_packets_that_did_not_arrive_void_a_run() -> None:
     )
     assert report.reasons["join_ms_p95"] == "was not measured"
     assert report.runs[0]["us_per_packet"] is None
+
+
+def test_what_was_broken_off_says_so() -> None:
+    broken = {"cost": "not within 180 s", "half_load": "the server refuses"}
+    report = make_report(measurements(runs=[], half_load=[], memory_kb={}, broken_off=broken))
+    assert report.reasons == {
+        "cpu_us_per_packet": "ours with 100 viewers: not within 180 s",
+        "ratio_to_janus": "ours with 100 viewers: not within 180 s",
+        "ratio_to_bare_loop": "ours with 100 viewers: not within 180 s",
+        "ratio_flat": "it takes two numbers of viewers",
+        "kb_per_viewer": "it takes two numbers of viewers",
+        "join_ms_p95": "the server refuses",
+        "added_delay_ms_p99": "the server refuses",
+        "added_delay_ms_p95": "the server refuses",
+        "added_delay_ms_p50": "the server refuses",
+    }
 
 
 def test_a_later_measurement_at_half_load_counts_when_the_first_was_void() -> None:

@@ -45,6 +45,7 @@ class Worker:
         self._process.start()
         theirs.close()
         self._turn = asyncio.Lock()
+        self._number = 0
 
     @property
     def pid(self) -> int:
@@ -53,17 +54,30 @@ class Worker:
     async def ask(self, question: object, within: float = ANSWER_WITHIN) -> Any:
         """Raises BenchFailed when the child failed, died or did not answer within that many seconds."""
         async with self._turn:
-            self._pipe.send(question)
-            answered = await asyncio.to_thread(self._pipe.poll, within)
-            if not answered:
-                raise BenchFailed(f"the {self.name} did not answer {type(question).__name__} in {within:g} s")
-            try:
-                failed, answer = self._pipe.recv()
-            except EOFError:
-                raise BenchFailed(f"the {self.name} died during {type(question).__name__}") from None
+            self._number += 1
+            self._pipe.send((self._number, question))
+            number, failed, answer = 0, False, None
+            while number != self._number:  # an answer that nobody waited for any more may come first
+                try:
+                    async with asyncio.timeout(within):
+                        await self._answered()
+                    number, failed, answer = self._pipe.recv()
+                except TimeoutError:
+                    what = f"did not answer {type(question).__name__} in {within:g} s"
+                    raise BenchFailed(f"the {self.name} {what}") from None
+                except (EOFError, ConnectionResetError):
+                    raise BenchFailed(f"the {self.name} died during {type(question).__name__}") from None
             if failed:
                 raise BenchFailed(f"the {self.name}, {type(question).__name__}: {answer}")
             return answer
+
+    async def _answered(self) -> None:
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._pipe.fileno(), arrived.set)
+        try:
+            await arrived.wait()
+        finally:
+            loop.remove_reader(self._pipe.fileno())
 
     def close(self) -> None:
         self._pipe.close()
@@ -102,13 +116,13 @@ async def _answer(pipe: Connection, make: Callable[[], Role]) -> None:
             arrived.clear()
             while pipe.poll():
                 try:
-                    question = pipe.recv()
+                    number, question = pipe.recv()
                 except (EOFError, ConnectionResetError):
                     return
                 try:
-                    answer = (False, await role.handlers[type(question)](question))
+                    answer = (number, False, await role.handlers[type(question)](question))
                 except Exception as error:
-                    answer = (True, f"{error!r}\n{traceback.format_exc(limit=-4)}")
+                    answer = (number, True, f"{error!r}\n{traceback.format_exc(limit=-4)}")
                 try:
                     pipe.send(answer)
                 except BrokenPipeError:
