@@ -229,8 +229,11 @@ export class ConsoleModel {
     const stream = this.world.value.stream.get(id);
     const unit = this.unitOf(stream);
     if (!stream) return id;
-    const alone =
-      [...this.world.value.stream.values()].filter((one) => one.unit === stream.unit).length === 1;
+    const { stream: streams, device: devices } = this.world.value;
+    const siblings = [...streams.values()].filter(
+      (one) => one.unit === stream.unit && !devices.get(one.device)?.revoked,
+    );
+    const alone = siblings.length <= 1;
     const own = stream.name && stream.name !== unit?.name ? stream.name : stream.channel;
     const name = unit ? (alone ? unit.name : `${unit.name} · ${own}`) : own;
     return unit ? `${unit.number} ${name}` : name;
