@@ -97,6 +97,7 @@ async def delay(pair: Pair) -> float:
 
 
 async def test_the_right_picture_moves_on_the_tile(pair: Pair) -> None:
+    await pair.tile.until_live(CAMERA_NUMBER)
     first, second = await pair.tile.moves(CAMERA_NUMBER)
     assert first.stream == second.stream != ""
     delays = [await delay(pair) for _ in range(15)]

@@ -303,17 +303,21 @@ class Tile:
     async def until(self, good: Callable[[Seen], object], within: float = PATIENCE) -> Seen:
         return await until(self.look, good, within)
 
+    async def until_shows(self, number: int, within: float = PATIENCE) -> Seen:
+        """Until the stream with this number can be seen and is not said to be old; it may be a lower layer."""
+        return await self.until(lambda seen: seen.looks_live and seen.number == number, within)
+
     async def until_live(self, number: int, within: float = PATIENCE) -> Seen:
-        """Until it says 实时, can be seen, and shows the stream with this number."""
+        """Until it shows the stream with this number and says 实时."""
         return await self.until(
             lambda seen: seen.words == "实时" and seen.looks_live and seen.number == number, within
         )
 
     async def moves(self, number: int, within: float = PATIENCE) -> tuple[Seen, Seen]:
-        """Two looks with different dates of the right stream."""
-        first = await self.until_live(number, within)
+        """Two looks with different dates at the right stream, neither said to be old."""
+        first = await self.until_shows(number, within)
         return first, await self.until(
-            lambda seen: seen.number == number and seen.drawn != first.drawn, within
+            lambda seen: seen.looks_live and seen.number == number and seen.drawn != first.drawn, within
         )
 
     @contextlib.asynccontextmanager
