@@ -103,6 +103,7 @@ async def make_dispatch(
     )
     opened = MediaSessions(node, clock, config.limits.pending_media_per_token)
     events.on_session_step(opened.session_step)
+    roster.on_device_gone(opened.device_gone)
     access = TokenAccess(people.devices, StreamTokens(clock), people.database, people.audit, clock)
     changes.subscribe(roster.reload)
     return Dispatch(
@@ -114,7 +115,12 @@ async def make_dispatch(
             *StreamTokenApi(access, people.audit).routes(),
             *sockets.routes(),
         ),
-        services={"roster": roster.run, "catalogue": catalogue.run, "websockets": sockets.run},
+        services={
+            "roster": roster.run,
+            "catalogue": catalogue.run,
+            "websockets": sockets.run,
+            "media_sessions": opened.run,
+        },
         statistics={
             "websockets": sockets.statistics,
             "entities": store.statistics,

@@ -6,6 +6,7 @@ per token: a client cannot fill the server with offers it never follows up (H33 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
@@ -14,15 +15,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from aiohttp import hdrs, web
 
 from server.api.access import bearer_token
 from server.api.problems import CORS, PREFLIGHT, problem
 from server.api.table import Credential, Handler, Method, Route
+from server.auth.tokens import device_of_token
 from server.model.clock import Clock
 from server.model.errors import BadRequest, BadSdp, FengsuiError, NotFound, Refused, TooMany
-from server.model.ids import MediaSessionId
+from server.model.ids import DeviceId, MediaSessionId
 from server.model.ports import Answer, TrickleNode
+
+log = structlog.get_logger("server.api.media_sessions")
 
 SDP: Final = "application/sdp"
 FRAGMENT: Final = "application/trickle-ice-sdpfrag"
@@ -49,6 +54,7 @@ class PreconditionFailed(FengsuiError):
 @dataclass(slots=True)
 class _Entry:
     token: bytes  # its SHA-256
+    device: DeviceId | None  # whose token it is; None: a stream token
     etag: str
     opened: float
     connected: bool = False
@@ -63,6 +69,25 @@ class MediaSessions:
         self._pending_per_token = pending_per_token
         self._entries: dict[MediaSessionId, _Entry] = {}
         self._opening = Counter[bytes]()
+        self._revoked = set[DeviceId]()
+        self._close_now = asyncio.Event()
+
+    def device_gone(self, device: DeviceId, reason: str) -> None:
+        """Its token is worth nothing any more: what it opened ends."""
+        self._revoked.add(device)
+        self._close_now.set()
+
+    async def run(self) -> None:
+        """Close what revoked devices have opened, until cancelled."""
+        while True:
+            await self._close_now.wait()
+            self._close_now.clear()
+            revoked, self._revoked = self._revoked, set()
+            for session in [one for one, entry in self._entries.items() if entry.device in revoked]:
+                try:
+                    await self._media.close(session, "revoked")
+                except FengsuiError as error:
+                    log.warning("a revoked device's session was not closed", error=str(error))
 
     def session_step(self, session: MediaSessionId, step: str, detail: str) -> None:
         if step in ("lost", "closed"):
@@ -94,7 +119,10 @@ class MediaSessions:
     def opened(self, token: str, answer: Answer) -> web.Response:
         """201 with the answer and where the session is from now on."""
         self._entries[answer.session] = _Entry(
-            token=_hashed(token), etag=answer.etag, opened=self._clock.now()
+            token=_hashed(token),
+            device=device_of_token(token),
+            etag=answer.etag,
+            opened=self._clock.now(),
         )
         headers = {
             hdrs.LOCATION: f"/s/{answer.session}",

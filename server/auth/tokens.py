@@ -31,7 +31,7 @@ Direction = Literal["publish", "play"]
 
 def hashed(secret: str) -> str:
     """What is stored of a random secret: SHA-256 in hex."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def new_device_token(device: DeviceId) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from media.client import MediaClient, MediaProcess
+from media.client import MediaAway, MediaClient, MediaProcess
 from media.protocol import (
     Demand,
     LayerState,
@@ -68,6 +68,8 @@ from server.routing.telling import Telling
 from server.routing.views import stream_view
 
 NOT_LIVE_RETRY: Final = 2.0  # s a WHEP player is asked to wait
+SILENCE_TICK: Final = 0.5
+SILENT_TICKS: Final = 8  # without statistics, then the media process hangs
 RESOLVE_AGAIN: Final = 30.0  # s until a camera's name is looked up again after a failure
 
 log = structlog.get_logger("server.routing")
@@ -126,10 +128,12 @@ class Routing:
         link = await Link.open(client, self._settings.host, *self._ports)
         self._ports = (link.udp_port, link.tcp_port)  # whatever was free: clients find us there again
         log.info("media is up", engine=client.ready.engine, udp=link.udp_port, tcp=link.tcp_port)
+        hung = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._lifetimes.attached(link, tasks)
                 self.up.set()
+                tasks.create_task(self._watch_silence())
                 for stream, camera in list(self._cameras.items()):
                     tasks.create_task(self._pull_again(stream, camera))
                 async for notice in client.notices():
@@ -137,10 +141,25 @@ class Routing:
                 raise _Gone
         except* _Gone:
             log.warning("the media process is gone")
+        except* _Hung:
+            hung = True
         finally:
             self.up.clear()
             self._measured = None
             self._lifetimes.detached()
+        if hung:
+            raise MediaHung("the media process is there but says nothing; it is ended and started again")
+
+    async def _watch_silence(self) -> None:
+        """Statistics come every second. Ticks are counted, not time: when this process was held up, too, the media
+        process is not to blame. Raises _Hung."""
+        silent = 0
+        while True:
+            before = self._measured
+            await asyncio.sleep(SILENCE_TICK)
+            silent = 0 if self._measured is not before else silent + 1
+            if silent >= SILENT_TICKS:
+                raise _Hung
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -484,8 +503,16 @@ class Routing:
         return numbers
 
 
+class MediaHung(MediaAway):
+    """The media process lives but does nothing: what it sends last looks live and is not."""
+
+
 class _Gone(Exception):
     """The media process is gone: ends the task group of its life."""
+
+
+class _Hung(Exception):
+    """The media process hangs: ends the task group of its life."""
 
 
 def _check_codecs(plan: Plan, publication: Publication) -> None:

@@ -104,14 +104,15 @@ async def test_offer_that_never_connects_is_gone_after_its_time() -> None:
         await watching.peer.close()
 
 
-async def test_dead_media_process_comes_back_and_publishers_with_it() -> None:
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
+async def test_dead_media_process_comes_back_and_publishers_with_it(death: signal.Signals) -> None:
     async with media_site() as site:
         async with site.publishing(11) as publishing:
             await site.until_live()
             pid = site.routing.media_pid
             assert pid is not None
-            os.kill(pid, signal.SIGKILL)
-            await until(lambda: ("lost", "media_restarted") in site.steps)
+            os.kill(pid, death)
+            await until(lambda: ("lost", "media_restarted") in site.steps, 16)
             async with asyncio.timeout(10):
                 assert await publishing.wait_lost(0.2) == "the server ended the session"
         await asyncio.wait_for(site.routing.up.wait(), 15)

@@ -26,7 +26,7 @@ from media.agent import colour_code
 from media.agent.scene import Scene
 from media.agent.tracks import Tracks, open_scene
 from media.agent.whip import WhipSession
-from media.client import MediaProcess
+from media.client import MediaAway, MediaProcess
 from media.settings import MediaSettings
 from server.addresses import interface_addresses
 from server.api.media_sessions import MediaSessions
@@ -137,7 +137,8 @@ async def media_site(
 
     async def supervise() -> None:
         while True:
-            await routing.run(MediaProcess(MediaSettings(log_level="warning")))
+            with contextlib.suppress(MediaAway):
+                await routing.run(MediaProcess(MediaSettings(log_level="warning")))
 
     running = asyncio.create_task(supervise())
     try:
