@@ -75,7 +75,7 @@ async def serve(
         "media_started", pid=os.getpid(), loop=type(asyncio.get_running_loop()).__module__
     )
     with tempfile.TemporaryDirectory(prefix="fengsui-media-") as folder:  # for the sockets of camera workers
-        pulls = functools.partial(WorkerPulls, Path(folder))
+        pulls = functools.partial(WorkerPulls, Path(folder), settings.pull_retry_min, settings.pull_retry_max)
         await MediaService(settings, pulls=pulls).run(listening, connected)
 
 

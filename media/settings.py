@@ -19,6 +19,8 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_transports: int = 5_000
     handshakes_per_second: int = 200
     statistics_interval: float = 1.0
+    pull_retry_min: float = 1.0  # s until a camera is tried again, doubled up to pull_retry_max
+    pull_retry_max: float = 60.0
 
 
 def load_settings(text: str) -> MediaSettings:

@@ -274,6 +274,8 @@ class _Server:
                 engine=media.engine,
                 start_bitrate=media.start_bitrate,
                 max_bitrate=media.max_bitrate,
+                pull_retry_min=self._config.ingest.rtsp.retry_min,
+                pull_retry_max=self._config.ingest.rtsp.retry_max,
             )
         )
         wait, loop = MEDIA_FIRST_WAIT, asyncio.get_running_loop()

@@ -19,8 +19,6 @@ from media.protocol import PullState, StartPull
 from media.relay.messages import AddInjection, Command, RemoveInjection
 
 MAX_PULLS = 200
-RETRY_FIRST = 1.0  # s, doubled up to RETRY_LAST
-RETRY_LAST = 60.0
 RETRY_SLOW = 60.0  # s after an answer that another try soon does not change (and may lock an account)
 SLOW = frozenset({"unauthorized", "not_found", "codec", "not_admitted"})
 STABLE = 30.0  # s live after which the back-off starts anew
@@ -31,15 +29,18 @@ B_FRAMES = "the camera uses B-frames; browsers show such pictures jerkily: switc
 @dataclass(slots=True)
 class _Pull:
     request: StartPull
+    next_wait: float
     task: asyncio.Task[None] | None = None
-    next_wait: float = RETRY_FIRST
 
 
 class WorkerPulls:
-    """Fulfils `media.ingest.pulls.Pulls`. `folder` holds the injection sockets."""
+    """Fulfils `media.ingest.pulls.Pulls`. `folder` holds the injection sockets. A camera is tried again
+    after `retry_min` s, doubled up to `retry_max`."""
 
-    def __init__(self, folder: Path, apply: Apply, tell: Tell) -> None:
+    def __init__(self, folder: Path, retry_min: float, retry_max: float, apply: Apply, tell: Tell) -> None:
         self._folder = folder
+        self._retry_min = retry_min
+        self._retry_max = retry_max
         self._apply = apply
         self._tell = tell
         self._pulls: dict[int, _Pull] = {}
@@ -53,7 +54,7 @@ class WorkerPulls:
             return f"pull {request.pull} names no source or no address"
         if len(self._pulls) >= MAX_PULLS:
             return f"{MAX_PULLS} cameras are being pulled; no more fit"
-        pull = self._pulls[request.pull] = _Pull(request)
+        pull = self._pulls[request.pull] = _Pull(request, self._retry_min)
         if self._group is None:
             self._waiting.append(pull)
         else:
@@ -86,10 +87,10 @@ class WorkerPulls:
             began = loop.time()
             report = await self._once(pull)
             if loop.time() - began > STABLE:
-                pull.next_wait = RETRY_FIRST
+                pull.next_wait = self._retry_min
             wait = max(pull.next_wait, RETRY_SLOW if report.error in SLOW else 0.0)
             wait *= random.uniform(0.9, 1.1)  # noqa: S311  spreads the cameras out, not a secret
-            pull.next_wait = min(pull.next_wait * 2, RETRY_LAST)
+            pull.next_wait = min(pull.next_wait * 2, self._retry_max)
             self._tell(
                 PullState(
                     pull=number,

@@ -34,7 +34,7 @@ class Pulling:
         self.bench = Bench(PythonEngine(asyncio.get_running_loop()), host="127.0.0.1")
         self.states: list[PullState] = []
         self.pulls = WorkerPulls(
-            folder, lambda commands: self.bench.attempt(*commands).error, self.states.append
+            folder, 1.0, 60.0, lambda commands: self.bench.attempt(*commands).error, self.states.append
         )
         self.task = asyncio.create_task(self.pulls.run())
         self.viewer: Peer = self.bench.peer(1)
