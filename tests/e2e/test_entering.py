@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from support.browser import Watched, new_page, screenshot
+from support.browser import Watched, barriers, new_page, screenshot
 from support.running_server import PASSWORD, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -30,6 +30,7 @@ async def test_from_the_first_start_to_the_next_morning_by_keyboard(browser: Bro
         await expect(page).to_have_url(server.url + "/setup")
         await expect(page.get_by_role("heading", name="首次初始化")).to_be_visible()
         await screenshot(page, "setup")
+        assert await barriers(page) == []
 
         # a wrong code is told in words, and what was typed stays
         await expect(page.get_by_label("一次性初始化码")).to_be_focused()
@@ -43,6 +44,7 @@ async def test_from_the_first_start_to_the_next_morning_by_keyboard(browser: Bro
         await expect(notice).to_contain_text("查看服务器启动时打印的一次性初始化码")
         await expect(page.get_by_label("用户名")).to_have_value("chief")
         await screenshot(page, "setup-wrong-code")
+        assert await barriers(page) == []
 
         # the right one makes the administrator, who is logged in
         await page.get_by_label("一次性初始化码").focus()

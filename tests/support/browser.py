@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 from av import VideoFrame
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
@@ -91,6 +92,22 @@ RECORD: Final = """
   };
   step();
 }
+"""
+
+COMMAND: Final = """
+({command, token}) => new Promise((resolve) => {
+  const client = crypto.randomUUID(), socket = new WebSocket('wss://' + location.host + '/ws');
+  const end = (message) => { resolve(message); socket.close(); };
+  socket.onopen = () => {
+    socket.send(JSON.stringify({type: 'hello', schema: 1, client, token, rev: 0, want: []}));
+    socket.send(JSON.stringify({id: '1', ...command}));
+  };
+  socket.onmessage = ({data}) => {
+    const message = JSON.parse(data);
+    if (message.type === 'reply' || message.type === 'goodbye') end(message);
+  };
+  socket.onclose = () => end({type: 'closed'});
+})
 """
 
 T = TypeVar("T")
@@ -251,6 +268,15 @@ async def go_live(phone: Page, address: str) -> None:
     await expect(phone.locator(".preview")).to_have_attribute("data-live", "live")
 
 
+async def command(page: Page, type: str, token: str = "", **fields: Any) -> dict[str, Any]:
+    """One command on a WebSocket of its own, with the page's cookie or a join link's token; returns the reply, or the
+    goodbye when there is none."""
+    answer: dict[str, Any] = await page.evaluate(
+        COMMAND, {"command": {"type": type, **fields}, "token": token}
+    )
+    return answer
+
+
 # ---------------------------------------------------------------------- tiles
 
 
@@ -330,6 +356,16 @@ class Tile:
         finally:
             await self.page.evaluate("() => { window.recording = false; }")
             looks += [seen_of(raw) for raw in await self.page.evaluate("() => window.recorded")]
+
+
+async def barriers(page: Page) -> list[dict[str, Any]]:
+    """What axe calls serious or critical on the page as it is now, short enough to be read."""
+    results = await Axe().run(page)
+    return [
+        {"rule": one["id"], "help": one["help"], "where": [node["html"][:160] for node in one["nodes"][:4]]}
+        for one in results.response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 async def screenshot(page: Page, name: str) -> None:

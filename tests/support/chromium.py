@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 from playwright.async_api import Browser, async_playwright
@@ -24,10 +24,11 @@ FLAGS: Final = (
 
 
 @contextlib.asynccontextmanager
-async def chromium(*flags: str) -> AsyncIterator[Browser]:
-    """A browser for as long as the block runs; `flags` besides the usual ones."""
+async def chromium(*flags: str, without: Collection[str] = ()) -> AsyncIterator[Browser]:
+    """A browser for as long as the block runs; `flags` besides the usual ones, of which `without` are left out."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=PATH, args=[*FLAGS, *flags])
+        usual = [flag for flag in FLAGS if flag not in without]
+        browser = await playwright.chromium.launch(executable_path=PATH, args=[*usual, *flags])
         try:
             yield browser
         finally:

@@ -102,6 +102,7 @@ function Made({ made, another }: { made: LinkCreated; another: () => void }) {
         <p class="dim">{t("link_expires", { time: shortTime(made.link.expires) })}</p>
         <input
           class="link-text"
+          aria-label={t("invite_link")}
           readOnly
           value={made.url}
           onFocus={(event) => event.currentTarget.select()}
