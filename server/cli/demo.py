@@ -99,7 +99,7 @@ async def _demo(data: Path, port: int, camera_port: int, ready_fd: int | None) -
 
 async def _start_camera(stack: contextlib.AsyncExitStack, port: int) -> SimulatedCamera | None:
     settings = CameraSettings(
-        scene=Scene(name=f"{CAMERA_UNIT} {CAMERA_NAME}", number=9),
+        scene=Scene(name=f"{CAMERA_UNIT} {CAMERA_NAME}", number=6),
         port=port,
         user=CAMERA_USER,
         password=os.urandom(9).hex(),
