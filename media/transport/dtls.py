@@ -338,9 +338,11 @@ class DtlsAssociation:
                     return
                 yield from self._fail(_words(error))
                 return
-            yield from self._establish()
+            outcome = tuple(self._establish())
+            # Our last flight goes first: media under the new keys that overtakes it is lost on the peer.
             yield from self._send_flight(now)
             self._repeat_at = None
+            yield from outcome
         if self._state is _State.ESTABLISHED:
             yield from self._read()
 

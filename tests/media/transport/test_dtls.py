@@ -105,6 +105,20 @@ def test_keys_fit_together_and_gcm_is_chosen() -> None:
     assert max(len(data) for _, data in pair.sent) <= 1200
 
 
+def test_the_servers_last_flight_leaves_before_its_keys_can_be_used() -> None:
+    pair = Pair()
+    order: list[type] = []
+    pair.take(pair.client, pair.client.start(pair.now))
+    while pair.wire:
+        receiver, data = pair.wire.pop(0)
+        events = tuple(receiver.receive(data, pair.now))
+        if receiver is pair.server:
+            order += map(type, events)
+        pair.take(receiver, events)
+    assert pair.done
+    assert order[-2:] == [Transmit, Handshaken]
+
+
 def test_exported_material_is_ordered_client_key_server_key_client_salt_server_salt() -> None:
     pair = Pair()
     pair.run()
