@@ -6,6 +6,7 @@ The server offers two addresses of loopback, each with a relay behind it that ca
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -144,6 +145,9 @@ async def test_everything_gone_and_back(field: Field) -> None:
         field.cut(True, True)
         await expect(field.phone.locator(".preview")).to_have_attribute("data-live", "interrupted")
         await expect(field.phone.locator(".live-bar")).to_contain_text("正在自动恢复，请保持本页打开")
+        await expect(field.phone.locator(".live-bar")).to_contain_text(
+            re.compile("服务器收不到画面|媒体连接正在建立")
+        )
         await screenshot(field.phone, "phone-interrupted")
         await field.tile.until(lambda seen: seen.state == "frozen")
         await expect(field.console.locator('[data-link="media"]')).to_contain_text("恢复中")

@@ -144,6 +144,9 @@ async def test_server_that_dies_greys_everything_at_once_and_all_come_back(desk:
     assert grey_or_hidden(await desk.agent_tile.look())
     await expect(lost.locator("strong")).to_contain_text("4 秒")  # it counts
     await expect(desk.phone.locator(".preview")).to_have_attribute("data-live", "interrupted")
+    # nobody can know about the field now, so the tile speaks of this side only
+    here = await desk.agent_tile.until(lambda seen: seen.state == "frozen")
+    assert "本席位到媒体服务器的连接尚未建立" in here.cover
     await screenshot(desk.console, "wall-server-lost")
     await desk.server.restart()
     start = time.monotonic()

@@ -168,6 +168,7 @@ async def test_revoked_link_cuts_a_live_phone_and_opens_no_more(
     await go_live(phone, link)
     await console.get_by_role("button", name="邀请手机").click()
     row = console.locator(".links li", has_text="撤销队")
+    await expect(row).to_be_visible()
     await screenshot(console, "wall-links")
     await row.get_by_role("button", name="撤销").click()
     sure = row.get_by_role("button", name="确认撤销？手机将立即断开")

@@ -36,7 +36,10 @@ export function Tile({ slot }: { slot: WallSlot }) {
     slot.state,
     {
       permitted: media.permitted.value && model.may("stream.watch"),
-      mediaUp: media.peer.phase.value === "up" || media.peer.phase.value === "shaky",
+      // without the server nobody knows how the stream is: then the fault is said to be on this side
+      mediaUp:
+        model.link.status.value.phase === "ready" &&
+        (media.peer.phase.value === "up" || media.peer.phase.value === "shaky"),
       stream: stream && { ...stream, cause: model.causeOf(stream) },
     },
     now(),

@@ -157,6 +157,7 @@ function why(cause: string): string {
     no_media: "why_no_media",
     "": "why_waiting",
     never_connected: "why_waiting",
+    stalled: "why_stalled",
   };
   const key = own[cause];
   return key ? t(key) : causeWords(cause).sentence;
