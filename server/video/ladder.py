@@ -50,6 +50,7 @@ class Ladder:
         self._reached: dict[str, float] = {"registered": registered}
         self._view: StreamView | None = None
         self._session: MediaSessionId | None = None  # of the newest view, kept after its end
+        self._told_end: MediaSessionId | None = None  # the session whose end was told with its reason
         self._step_since = 0.0  # monotonic
         self._state = "offline"
         self._since = registered
@@ -64,8 +65,8 @@ class Ladder:
         """What media knows of the stream now; None = nothing publishes it."""
         before, self._view = self._view, view
         if view is None:
-            if before is not None and not self._pulled:
-                self._end = ("closed", "")  # `ended` may know better
+            if before is not None and not self._pulled and self._told_end != self._session:
+                self._end = ("closed", "")  # `ended` may know better, before this or after it
             return
         again = view.step == "connecting" and before is not None and before.step != "connecting"
         if view.session != self._session or before is None or again:
@@ -82,6 +83,7 @@ class Ladder:
     def ended(self, session: MediaSessionId, cause: str, detail: str) -> None:
         """A media session ended; one that was replaced already does not count."""
         if session == self._session:
+            self._told_end = session
             self._end = (cause, detail)
 
     def withheld(self, cause: str, detail: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -124,6 +125,7 @@ async def test_media_process_that_dies_is_replaced(desk: Desk) -> None:
     start = time.monotonic()
     seen = await desk.agent_tile.until(grey_or_hidden, 12)
     print(f"killed media process: grey after {time.monotonic() - start:.1f} s ({seen.words}: {seen.cover!r})")
+    assert re.search("媒体服务刚刚重启|本席位到媒体服务器的连接尚未建立", seen.cover)
     await expect(desk.console.locator('[data-link="server"]')).to_have_attribute("data-words", "link_ok")
     await desk.phone_tile.moves(CAMERA_NUMBER, 40)
     print(f"phone back after {time.monotonic() - start:.1f} s")

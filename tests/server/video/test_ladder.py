@@ -133,6 +133,16 @@ def test_the_end_of_a_session_says_why() -> None:
     assert steps(standing)["dtls"] == 1  # how far it came stays to be seen
 
 
+def test_the_reason_stays_when_it_is_told_before_the_view_goes() -> None:
+    """As when the media process dies: sessions first, then streams."""
+    watched = Watched()
+    watched.see(view("key_frame", live=True), 1)
+    watched.ladder.ended(ONE, "media_restarted", "")
+    assert watched.see(None, 2).cause == "media_restarted"
+    watched.see(view("key_frame", live=True, session=TWO), 3)
+    assert watched.see(None, 4).cause == "closed"
+
+
 def test_a_view_that_goes_without_a_word_was_closed() -> None:
     watched = Watched()
     watched.see(view("key_frame", live=True), 1)
