@@ -1,11 +1,10 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from media.rtp.errors import BadField, Truncated
 from media.rtp.red import RedBlock, unwrap, wrap
+from support.timing import quickest
 
 
 def test_one_earlier_frame() -> None:
@@ -69,6 +68,5 @@ def test_any_bytes(data: bytes) -> None:
 
 def test_the_longest_chain_is_read_quickly() -> None:
     data = bytes.fromhex("80000000") * 16_000 + b"\0"
-    started = time.process_time()
     assert len(unwrap(data)) == 16_001
-    assert time.process_time() - started < 0.2  # 4 x the promise of 50 ms
+    assert quickest(lambda: unwrap(data)) < 0.2  # 4 x the promise of 50 ms

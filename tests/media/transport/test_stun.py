@@ -2,7 +2,6 @@ import hashlib
 import hmac
 import ipaddress
 import struct
-import time
 import zlib
 
 import pytest
@@ -23,6 +22,7 @@ from media.transport.stun import (
     StunError,
     UnknownAttributes,
 )
+from support.timing import quickest
 
 PASSWORD = b"serverpassword0123456789"
 TRANSACTION = bytes.fromhex("000102030405060708090A0B")
@@ -398,7 +398,8 @@ def test_any_bytes_give_a_stun_error(data: bytes) -> None:
 
 
 def test_ten_thousand_checks_a_second_are_no_problem() -> None:
-    started = time.perf_counter()
-    for _ in range(2_000):
-        stun.parse_binding_request(REQUEST).authenticate(PASSWORD)
-    assert time.perf_counter() - started < 0.8  # 4 x 0.2 s
+    def check() -> None:
+        for _ in range(2_000):
+            stun.parse_binding_request(REQUEST).authenticate(PASSWORD)
+
+    assert quickest(check) < 0.8  # 4 x 0.2 s
