@@ -17,7 +17,7 @@ const zh = {
   ended_by_officer: "值班员已结束|值班员结束了这路推送。|需要时请现场重新开始。",
   revoked: "凭据已撤销|该设备的凭据已被撤销。|重新发放链接或令牌。",
   expired: "链接已过期|加入链接的有效期已到。|需要时请重新生成链接发给现场。",
-  codec: "编码不支持|这路视频的编码本浏览器无法播放。|在设备上改用 H.264 或 VP8。",
+  codec: "编码不支持|这路视频的编码本浏览器无法播放。|在设备上改用 VP8 或 H.264，或换用 Chrome、Edge 观看。",
   stalled: "数据中断|超过 1 秒没有收到数据。|多为现场网络波动，恢复后自动续播。",
   not_connected:
     "本机媒体未连接|本席位到媒体服务器的连接尚未建立。|正在自动重连；持续出现请检查本机到服务器媒体端口的网络。",
@@ -59,7 +59,8 @@ const en: Record<Cause, string> = {
   ended_by_officer: "Ended by officer|An officer ended it.|Ask the field to start again when needed.",
   revoked: "Revoked|The device's credential was revoked.|Issue a new link or token.",
   expired: "Link expired|The join link has expired.|Make a new link for the field when needed.",
-  codec: "Codec|This browser cannot show this video's codec.|Set the device to H.264 or VP8.",
+  codec:
+    "Codec|This browser cannot show this video's codec.|Set the device to VP8 or H.264, or watch with Chrome or Edge.",
   stalled: "Stalled|No packet for more than a second.|Mostly the field's network; it goes on by itself.",
   not_connected:
     "Media not connected|This desk has no connection to the media server yet.|It reconnects by itself; if not, check the network from here to the media port.",
