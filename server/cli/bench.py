@@ -27,13 +27,13 @@ def relay(
         bool, typer.Option("--json", help="print one object: machine, versions, method, figures")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="one round, without the largest number of viewers; a minute or so")
+        bool, typer.Option("--quick", help="one round, up to 100 viewers; a minute or so")
     ] = False,
     viewers: Annotated[
-        str | None, typer.Option(help="numbers of viewers; 10,100,400 when not given", metavar="N,N,…")
+        str | None, typer.Option(help="of one publisher; 10,100,400 when not given", metavar="N,N,…")
     ] = None,
     compared: Annotated[
-        int | None, typer.Option(help="which of them to compare with Janus at; 100 when not given")
+        int | None, typer.Option(help="viewers to compare with Janus at; 100 when not given")
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="how often all is measured; 3 when not given")] = None,
 ) -> None:

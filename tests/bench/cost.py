@@ -1,4 +1,8 @@
-"""Cost per delivered packet: every subject and every number of viewers in turn, round after round."""
+"""Cost per delivered packet: every subject and every fan-out in turn, round after round.
+
+Each fan-out is measured with the same number of viewers altogether, on as many publishers as that takes: with few
+viewers alone a relay mostly wakes up and goes to sleep again, and that is what would be measured.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.plan import TRIES, Plan, say
+from bench.plan import TRIES, Plan, Stage, say
 from bench.processes import Reading, between, memory_kb, read
-from bench.publishers import GetSent, Publish, Sent, SetSending
+from bench.publishers import GetSent, Publish, Sent, SetSending, Withdraw
 from bench.report import Run
 from bench.subject import Subject
 from bench.viewers import GetReceived, JoinWhep, Leave, Received
 from bench.workers import Worker
 
-CHANNEL: Final = "one"  # the stream that everybody watches
+OURS: Final = "ours"
 LIVE_AFTER: Final = (
     0.5  # s of sending until a stream counts as live, and of silence until nothing is under way
 )
-NOBODY: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,39 +51,49 @@ class CostRounds:
     _begun: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
-        plan = self.plan
-        await self.publishers.ask(Publish(site=self.subject.sites[0], names=(CHANNEL,)))
-        (path,) = await self.subject.paths((CHANNEL,))
-        for number in range(1, plan.rounds + 1):
-            joined = 0
-            for count in plan.viewers:
-                begun = time.monotonic()
-                await self._join(path, count - joined)
-                say(
-                    f"round {number}/{plan.rounds}: {count} viewers ({time.monotonic() - begun:.1f} s to join)"
-                )
-                joined = count
-                await self._take("ours", CHANNEL, self.subject.pids, count, number)
-                if number == 1:
-                    self.memory_kb[count] = memory_kb(self.subject.pids())
-                if count == plan.compared:
-                    for one in self.references:
-                        await self._take(one.name, one.name, one.pids, count, number)
-            await self.viewers.ask(Leave(group="ours"))
-        await self.publishers.ask(SetSending(names=NOBODY))
+        for number in range(1, self.plan.rounds + 1):
+            for stage in self.plan.stages:
+                await self._stage(stage, number)
 
-    async def _join(self, path: str, count: int) -> None:
-        """A stream that is silent is not live and cannot be joined."""
-        await self.publishers.ask(SetSending(names=frozenset({CHANNEL})))
+    async def _stage(self, stage: Stage, number: int) -> None:
+        begun = time.monotonic()
+        names = self.subject.channels[: stage.publishers]
+        for site, some in self.subject.shares(names):
+            await self.publishers.ask(Publish(site=site, names=some))
+        # A stream that is silent is not live and cannot be joined.
+        await self.publishers.ask(SetSending(names=frozenset(names)))
         await asyncio.sleep(LIVE_AFTER)
-        await self.viewers.ask(JoinWhep(group="ours", site=self.subject.sites[0], path=path, count=count))
+        paths = await self.subject.paths(names)
+        if not self.memory_kb:
+            self.memory_kb[0] = memory_kb(self.subject.pids())
+        for path in paths:
+            join = JoinWhep(group=OURS, site=self.subject.sites[0], path=path, count=stage.viewers)
+            await self.viewers.ask(join)
+        say(
+            f"round {number}/{self.plan.rounds}: {stage.publishers} × {stage.viewers} viewers"
+            f" ({time.monotonic() - begun:.1f} s to join)"
+        )
+        await self._take(OURS, frozenset(names), self.subject.pids, stage.viewers, number)
+        if len(self.memory_kb) == 1:
+            self.memory_kb[stage.publishers * stage.viewers] = memory_kb(self.subject.pids())
+        if stage == Stage(publishers=1, viewers=self.plan.compared):
+            for one in self.references:
+                await self._take(one.name, frozenset({one.name}), one.pids, stage.viewers, number)
+        await self.publishers.ask(SetSending(names=frozenset()))
+        await self.viewers.ask(Leave(group=OURS))
+        await self.publishers.ask(Withdraw(names=frozenset(names)))
 
     async def _take(
-        self, name: str, publisher: str, pids: Callable[[], tuple[int, ...]], viewers: int, number: int
+        self,
+        name: str,
+        publishers: frozenset[str],
+        pids: Callable[[], tuple[int, ...]],
+        viewers: int,
+        number: int,
     ) -> None:
         """Measure one subject; again when that was void and there is time."""
         for attempt in range(TRIES):
-            run = await self._measure(name, publisher, pids(), viewers, number)
+            run = await self._measure(name, publishers, pids(), viewers, number)
             self.runs.append(run)
             say(_line(run))
             if not run.void or time.monotonic() - self._begun > self.plan.budget:
@@ -88,47 +101,49 @@ class CostRounds:
             await asyncio.sleep(attempt + 1.0)
 
     async def _measure(
-        self, name: str, publisher: str, pids: tuple[int, ...], viewers: int, number: int
+        self, name: str, publishers: frozenset[str], pids: tuple[int, ...], viewers: int, number: int
     ) -> Run:
         plan = self.plan
-        await self.publishers.ask(SetSending(names=NOBODY))
+        await self.publishers.ask(SetSending(names=frozenset()))
         await asyncio.sleep(LIVE_AFTER)
         before = read(pids)
         await asyncio.sleep(plan.rest)
         resting = between(before, read(pids))
-        await self.publishers.ask(SetSending(names=frozenset({publisher})))
+        await self.publishers.ask(SetSending(names=publishers))
         await asyncio.sleep(plan.settle)
-        sent_before, received_before, before = await self._counts(publisher, name, pids)
+        sent_before, received_before, before = await self._counts(publishers, name, pids)
         await asyncio.sleep(plan.window)
-        sent, received, after = await self._counts(publisher, name, pids)
+        sent, received, after = await self._counts(publishers, name, pids)
         spent = between(before, after)
         if received.lost:
             say(f"{received.lost} viewers of {name} have lost their connection")
         return Run(
             subject=name,
+            publishers=len(publishers),
             viewers=viewers,
             round=number,
             seconds=spent.seconds,
             cpu_us=spent.cpu_ns / 1e3,
             delivered=received.packets - received_before.packets,
-            expected=(sent.packets - sent_before.packets) * viewers,
+            expected=(sent - sent_before) * viewers,
             idle=spent.idle,
             resting_us_per_s=resting.cpu_ns / 1e3 / resting.seconds,
         )
 
     async def _counts(
-        self, publisher: str, group: str, pids: tuple[int, ...]
-    ) -> tuple[Sent, Received, Reading]:
+        self, publishers: frozenset[str], group: str, pids: tuple[int, ...]
+    ) -> tuple[int, Received, Reading]:
         sent: dict[str, Sent] = await self.publishers.ask(GetSent())
         received: Received = await self.viewers.ask(GetReceived(group=group))
-        return sent[publisher], received, read(pids)
+        return sum(sent[name].packets for name in publishers), received, read(pids)
 
 
 def _line(run: Run) -> str:
+    who = f"  {run.subject}, {run.publishers} × {run.viewers} viewers"
     if not run.delivered:
-        return f"  {run.subject}, {run.viewers} viewers: nothing was delivered"
+        return f"{who}: nothing was delivered"
     return (
-        f"  {run.subject}, {run.viewers} viewers: {run.us_per_packet:.2f} us per packet"
-        f" ({run.net_us_per_packet:.2f} net of rest), {run.delivered}/{run.expected} delivered,"
-        f" machine {run.idle:.0%} idle" + (f"; void: {run.void}" if run.void else "")
+        f"{who}: {run.us_per_packet:.2f} us per packet ({run.net_us_per_packet:.2f} net of rest),"
+        f" {run.delivered}/{run.expected} delivered, machine {run.idle:.0%} idle"
+        + (f"; void: {run.void}" if run.void else "")
     )

@@ -30,13 +30,10 @@ async def measure_half_load(
     measured: list[HalfLoad],
 ) -> None:
     """Appends up to `TRIES` measurements; the last one is the first that had enough of the machine."""
-    channels = tuple(f"c{number}" for number in range(PUBLISHERS))
+    channels = subject.channels[:PUBLISHERS]
     say(f"half load: {PUBLISHERS} publishers, {DELIVERIES} viewers")
-    per_device = -(-PUBLISHERS // len(subject.sites))
-    for index, site in enumerate(subject.sites):
-        await publishers.ask(
-            Publish(site=site, names=channels[index * per_device : (index + 1) * per_device])
-        )
+    for site, some in subject.shares(channels):
+        await publishers.ask(Publish(site=site, names=some))
     port = await probes.ask(Listen())
     await publishers.ask(SendPlain(name=DIRECT, video_port=port, audio_port=port))
     await publishers.ask(SetSending(names=frozenset({*channels, DIRECT})))

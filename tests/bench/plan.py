@@ -14,10 +14,19 @@ TRIES: Final = 3  # of a measurement that is void
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """So many publishers with so many viewers each."""
+
+    publishers: int
+    viewers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Times in s. `settle`: from the first packet until measuring; `rest`: measuring while nobody sends.
 
-    `budget`: after which nothing void is tried again; `limit`: ends the whole benchmark.
+    `viewers`: of one publisher, the fan-outs measured; `compared`: at how many viewers of one publisher the
+    references are. `budget`: after which nothing void is tried again; `limit`: ends the whole benchmark.
     """
 
     viewers: tuple[int, ...]
@@ -31,6 +40,15 @@ class Plan:
     budget: float
     limit: float
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All with as many viewers altogether as the largest fan-out has, which comes first; and the comparison."""
+        most = max(self.viewers)
+        fans = [
+            Stage(publishers=most // count, viewers=count) for count in sorted(self.viewers, reverse=True)
+        ]
+        return tuple(dict.fromkeys([*fans, Stage(publishers=1, viewers=self.compared)]))
+
 
 NORMAL: Final = Plan(
     viewers=(10, 100, 400),
@@ -38,10 +56,10 @@ NORMAL: Final = Plan(
     rounds=3,
     settle=2.0,
     window=4.0,
-    rest=2.0,
+    rest=1.5,
     delay_window=20.0,
     joins=40,
-    budget=220.0,
+    budget=200.0,
     limit=480.0,
 )
 QUICK: Final = Plan(
@@ -50,10 +68,10 @@ QUICK: Final = Plan(
     rounds=1,
     settle=1.5,
     window=3.0,
-    rest=1.5,
+    rest=1.0,
     delay_window=6.0,
     joins=12,
-    budget=30.0,
+    budget=20.0,
     limit=180.0,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -25,10 +25,10 @@ METHOD: Final = {
     " no loopback address",
     "ratio_to_bare_loop": "the same of a Python process that protects and sends each packet to each viewer (GSO trains)"
     " and does nothing else",
-    "ratio_flat": "cost at most viewers by cost at fewest, each without what the same connected viewers cost while"
-    " nobody sends",
-    "kb_per_viewer": "growth of the proportional set size of control and media from fewest to most viewers, first"
-    " round",
+    "ratio_flat": "cost per packet at the largest fan-out by that at the smallest, both with as many viewers altogether"
+    " as the largest has, on as many publishers as that takes (`cpu_us_per_packet_by_viewers`)",
+    "kb_per_viewer": "growth of the proportional set size of control and media from no viewer to the largest fan-out,"
+    " the first one served, by its viewers",
     "join_ms_p95": "at half load, one at a time: from the POST to the first packet of a key frame at the viewer",
     "added_delay_ms": "at half load (20 publishers, 200 video deliveries): from making a packet in the publisher's"
     " process to its clear form in a viewer's; nothing is subtracted; `direct` is the same for packets sent straight"
@@ -39,13 +39,14 @@ METHOD: Final = {
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement of one subject ("ours", "janus", "bare_loop").
+    """One measurement of one subject ("ours", "janus", "bare_loop"); `viewers` of each publisher.
 
     `resting_us_per_s`: what the same processes cost with the same viewers connected while nobody sends, us of
     processor time a second. `idle`: share of the machine.
     """
 
     subject: str
+    publishers: int
     viewers: int
     round: int
     seconds: float
@@ -100,6 +101,7 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     machine: dict[str, str | int | float]
     versions: dict[str, str]
     parameters: dict[str, object]
+    viewers: tuple[int, ...]
     compared_viewers: int
     runs: list[Run]
     memory_kb: dict[int, int]  # viewers -> kB of control and media
@@ -128,7 +130,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     join_ms: dict[str, float]
     cpu_us_per_packet_by_subject: dict[str, float | None]
     cpu_us_per_packet_by_viewers: dict[str, float | None]
-    net_us_per_packet_by_viewers: dict[str, float | None]
     half_load: dict[str, object]
     idle_least: float | None
     reasons: dict[str, str]
@@ -139,39 +140,41 @@ def make_report(measured: Measurements) -> Report:
     """Medians, ratios and percentiles of what was measured; what was void is listed and does not count."""
     reasons: dict[str, str] = {}
     compared = measured.compared_viewers
-    counts = sorted({run.viewers for run in measured.runs if run.subject == "ours"})
 
-    def cost(subject: str, viewers: int, of: Callable[[Run], float], name: str) -> float | None:
-        runs = [run for run in measured.runs if (run.subject, run.viewers) == (subject, viewers)]
-        valid = [of(run) for run in runs if not run.void]
+    def cost(subject: str, publishers: int, viewers: int, name: str) -> float | None:
+        wanted = (subject, publishers, viewers)
+        runs = [run for run in measured.runs if (run.subject, run.publishers, run.viewers) == wanted]
+        valid = [run.us_per_packet for run in runs if not run.void]
         if valid:
             return statistics.median(valid)
         why = "void, " + runs[-1].void if runs else measured.broken_off.get("cost", "was not measured")
-        reasons.setdefault(name, f"{subject} with {viewers} viewers: {why}")
+        reasons.setdefault(name, f"{subject} with {publishers} × {viewers} viewers: {why}")
         return None
 
-    def ratio(name: str, above: float | None, below: float | None) -> float | None:
+    def ratio(above: float | None, below: float | None) -> float | None:
         return None if above is None or below is None or below <= 0 else _rounded(above / below)
 
-    ours = cost("ours", compared, _gross, "cpu_us_per_packet")
+    ours = cost("ours", 1, compared, "cpu_us_per_packet")
     if ours is None:
         reasons["ratio_to_janus"] = reasons["ratio_to_bare_loop"] = reasons["cpu_us_per_packet"]
+    janus = None
     if measured.janus_missing:
         reasons["ratio_to_janus"] = measured.janus_missing
-        janus = None
     else:
-        janus = cost("janus", compared, _gross, "ratio_to_janus")
-    bare = cost("bare_loop", compared, _gross, "ratio_to_bare_loop")
-    fewest, most = (counts[0], counts[-1]) if counts else (0, 0)
+        janus = cost("janus", 1, compared, "ratio_to_janus")
+    bare = cost("bare_loop", 1, compared, "ratio_to_bare_loop")
+    most = max(measured.viewers)
+    by_viewers = {
+        count: cost("ours", most // count, count, "cpu_us_per_packet_by_viewers")
+        for count in sorted(measured.viewers)
+    }
     flat = None
-    if fewest == most:
+    if len(by_viewers) < 2:
         reasons["ratio_flat"] = "it takes two numbers of viewers"
     else:
-        flat = ratio(
-            "ratio_flat",
-            cost("ours", most, _net, "ratio_flat"),
-            cost("ours", fewest, _net, "ratio_flat"),
-        )
+        flat = ratio(by_viewers[most], by_viewers[min(by_viewers)])
+        if flat is None:
+            reasons["ratio_flat"] = reasons["cpu_us_per_packet_by_viewers"]
     half = next((one for one in measured.half_load if not _void_delays(one)), None)
     joins = next((one for one in measured.half_load if not _void_joins(one)), None)
     not_measured = measured.broken_off.get("half_load", "was not measured")
@@ -188,8 +191,8 @@ def make_report(measured: Measurements) -> Report:
         versions=measured.versions,
         method={**METHOD, "parameters": measured.parameters, "compared_viewers": compared},
         cpu_us_per_packet=_rounded(ours),
-        ratio_to_janus=ratio("ratio_to_janus", ours, janus),
-        ratio_to_bare_loop=ratio("ratio_to_bare_loop", ours, bare),
+        ratio_to_janus=ratio(ours, janus),
+        ratio_to_bare_loop=ratio(ours, bare),
         ratio_flat=flat,
         kb_per_viewer=_memory(measured.memory_kb, reasons),
         join_ms_p95=None if joins is None else _rounded(percentile(joins.joins, 95) * 1e3),
@@ -203,14 +206,7 @@ def make_report(measured: Measurements) -> Report:
             "janus": _rounded(janus),
             "bare_loop": _rounded(bare),
         },
-        cpu_us_per_packet_by_viewers={
-            str(count): _rounded(cost("ours", count, _gross, "cpu_us_per_packet_by_viewers"))
-            for count in counts
-        },
-        net_us_per_packet_by_viewers={
-            str(count): _rounded(cost("ours", count, _net, "net_us_per_packet_by_viewers"))
-            for count in counts
-        },
+        cpu_us_per_packet_by_viewers={str(count): _rounded(value) for count, value in by_viewers.items()},
         half_load=_load(half or last),
         idle_least=min((_rounded(run.idle) or 0.0 for run in measured.runs if not run.void), default=None),
         reasons=reasons,
@@ -224,14 +220,6 @@ def percentile(values: Iterable[float], percent: float) -> float:
     if not ordered:
         raise ValueError("no values")
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
-
-
-def _gross(run: Run) -> float:
-    return run.us_per_packet
-
-
-def _net(run: Run) -> float:
-    return run.net_us_per_packet
 
 
 def _void_delays(half: HalfLoad) -> str:
@@ -252,7 +240,7 @@ def _void_joins(half: HalfLoad) -> str:
 
 def _memory(memory_kb: dict[int, int], reasons: dict[str, str]) -> float | None:
     if len(memory_kb) < 2:
-        reasons["kb_per_viewer"] = "it takes two numbers of viewers"
+        reasons["kb_per_viewer"] = "was not measured"
         return None
     fewest, most = min(memory_kb), max(memory_kb)
     return _rounded((memory_kb[most] - memory_kb[fewest]) / (most - fewest))
@@ -308,6 +296,7 @@ def _load(half: HalfLoad | None) -> dict[str, object]:
 def _listed(run: Run) -> dict[str, object]:
     return {
         "subject": run.subject,
+        "publishers": run.publishers,
         "viewers": run.viewers,
         "round": run.round,
         "us_per_packet": _rounded(run.us_per_packet) if run.delivered else None,

@@ -15,7 +15,7 @@ from bench.signalling import Site
 from bench.workers import BenchFailed
 from support.running_server import Account, RunningServer, ServerFailed, running_server
 
-CHANNELS_PER_DEVICE: Final = 6  # the server allows 8, and makes one by itself
+CHANNELS_PER_DEVICE: Final = 7  # the server allows 8, and makes one by itself
 UNLIMITED: Final = 1_000_000
 KNOWN_WITHIN: Final = 10.0  # s from publishing
 SNAPSHOT_WITHIN: Final = 10.0  # s
@@ -23,15 +23,27 @@ SNAPSHOT_WITHIN: Final = 10.0  # s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A running server. `sites`: one per device; any of them may watch what the others publish."""
+    """A running server. `sites`: one per device; any of them may watch what the others publish. `channels`: what they
+    may publish, see `shares`."""
 
     sites: tuple[Site, ...]
+    channels: tuple[str, ...]
     _server: RunningServer
     _admin: Account
 
     def pids(self) -> tuple[int, ...]:
         """The control process and everything it started: the media process and its workers."""
         return family(self._server.pid)
+
+    def shares(self, channels: tuple[str, ...]) -> list[tuple[Site, tuple[str, ...]]]:
+        """Who publishes which of these channels; always the same ones."""
+        shared = []
+        for index, site in enumerate(self.sites):
+            own = self.channels[index * CHANNELS_PER_DEVICE : (index + 1) * CHANNELS_PER_DEVICE]
+            some = tuple(name for name in own if name in channels)
+            if some:
+                shared.append((site, some))
+        return shared
 
     def processes(self) -> dict[str, str]:
         """pid -> command line, for the report."""
@@ -75,7 +87,8 @@ async def running_subject(publishers: int) -> AsyncIterator[Subject]:
                 for number in range(-(-publishers // CHANNELS_PER_DEVICE))
             ]
             sites = tuple(Site(url=server.url, ca=str(server.ca), token=token) for token in tokens)
-            yield Subject(sites=sites, _server=server, _admin=admin)
+            channels = tuple(f"c{number}" for number in range(publishers))
+            yield Subject(sites=sites, channels=channels, _server=server, _admin=admin)
     except ServerFailed as error:
         raise BenchFailed(str(error)) from error
 

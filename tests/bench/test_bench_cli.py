@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.plan import NORMAL, QUICK, Stage
 from server.cli import bench
 from server.start_error import StartError
 
@@ -33,7 +34,8 @@ def test_help_names_the_options_and_starts_nothing() -> None:
         (("--viewers", "ten"), "--viewers is a list such as 10,100,400"),
         (("--viewers", "0,10"), "--viewers: 1 to 1000"),
         (("--viewers", "10,5000"), "--viewers: 1 to 1000"),
-        (("--viewers", "10,20", "--compared", "15"), "--compared is one of (10, 20)"),
+        (("--viewers", "1,400"), "the largest at most 100 times the smallest"),
+        (("--compared", "0"), "--compared: 1 to 1000"),
         (("--rounds", "99"), "--rounds: 1 to 10"),
     ],
 )
@@ -51,3 +53,13 @@ def test_an_installed_package_says_that_it_takes_a_checkout(
     with pytest.raises(StartError, match="not part of the installed package") as refused:
         bench.relay(as_json=True)
     assert "checkout" in refused.value.remedy
+
+
+def test_every_fan_out_is_measured_with_as_many_viewers_altogether() -> None:
+    assert NORMAL.stages == (
+        Stage(publishers=1, viewers=400),
+        Stage(publishers=4, viewers=100),
+        Stage(publishers=40, viewers=10),
+        Stage(publishers=1, viewers=100),
+    )
+    assert QUICK.stages == (Stage(publishers=1, viewers=100), Stage(publishers=10, viewers=10))
