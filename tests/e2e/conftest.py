@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -44,9 +43,3 @@ async def site(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> 
         ingest={"rtsp": {"enabled": True, "networks": ["127.0.0.1/32"], "ports": [rtsp_port]}},
     ) as server:
         yield Site(server=server, admin=await server.setup_admin(), rtsp_port=rtsp_port)
-
-
-@pytest.fixture
-def folder(identity: Identity, tmp_path: Path) -> Path:
-    """For a test's own server: `running_server(folder=folder)` has the certificate that the browser takes."""
-    return identity.data_folder(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import re
@@ -34,14 +35,16 @@ async def wall(browser: Browser, site: Site) -> AsyncIterator[Watched]:
     )
     async with contextlib.AsyncExitStack() as stack:
         camera = await stack.enter_async_context(SimulatedCamera(settings))
-        await stack.enter_async_context(field_unit(server, TEAM, UNITS[TEAM], "h264"))
-        await stack.enter_async_context(field_unit(server, DRONE, UNITS[DRONE], "vp8"))
-        await server.add_device(
-            *("大坝枪机", DAM, "--kind", "rtsp", "--url", camera.url),
-            *("--username", "demo", "--password-stdin"),
-            stdin=camera.password + "\n",
+        await asyncio.gather(
+            stack.enter_async_context(field_unit(server, TEAM, UNITS[TEAM], "h264")),
+            stack.enter_async_context(field_unit(server, DRONE, UNITS[DRONE], "vp8")),
+            server.add_device(
+                *("大坝枪机", DAM, "--kind", "rtsp", "--url", camera.url),
+                *("--username", "demo", "--password-stdin"),
+                stdin=camera.password + "\n",
+            ),
+            server.add_user("wall", "dispatcher"),
         )
-        await server.add_user("wall", "dispatcher")
         page = await open_console(browser, server, "wall")
         watched = Watched.of(page, server)
         for name in UNITS:
