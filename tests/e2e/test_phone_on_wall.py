@@ -170,6 +170,16 @@ async def test_phone_that_stops_is_told_and_starts_again(pair: Pair) -> None:
     assert gone.words.startswith("离线")
     assert "推送由设备一侧结束" in gone.cover
     assert not gone.looks_live
+    page = pair.console.page
+    await page.get_by_role("link", name="运行监测").click()
+    ladder = page.locator(".ladder", has=page.get_by_role("heading", name="二中队 张强"))
+    await expect(ladder).to_have_attribute("data-state", "offline")
+    colours = "steps => [...new Set(steps.map(step => getComputedStyle(step).borderTopColor))]"
+    assert await ladder.locator('[data-reached="true"]').evaluate_all(colours) == [
+        "rgb(98, 116, 138)"
+    ]  # grey
+    await screenshot(page, "health-offline")
+    await page.get_by_role("link", name="视频墙").click()
     await live.click()
     await pair.tile.moves(CAMERA_NUMBER)
 
