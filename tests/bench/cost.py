@@ -15,12 +15,14 @@ from typing import Final
 from bench.plan import TRIES, Plan, Stage, say
 from bench.processes import Reading, between, memory_kb, read
 from bench.publishers import GetSent, Publish, Sent, SetSending, Withdraw
-from bench.report import Run
+from bench.report import MIN_IDLE, Run
 from bench.subject import Subject
-from bench.viewers import GetReceived, JoinWhep, Leave, Received
+from bench.viewers import GetReceived, JoinJanus, JoinWhep, Leave, Received
 from bench.workers import Worker
 
 OURS: Final = "ours"
+JOIN_RATE: Final = 0.1  # of the full rate while viewers join, who would otherwise wait for each other
+JOIN_WITHIN: Final = 0.25  # s for each viewer
 LIVE_AFTER: Final = (
     0.5  # s of sending until a stream counts as live, and of silence until nothing is under way
 )
@@ -28,10 +30,14 @@ LIVE_AFTER: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What is compared with at `Plan.compared` viewers: its name is also that of its publisher and of its viewers."""
+    """What is compared with at `Plan.compared` viewers: its name is also that of its publisher and of its viewers.
+
+    `join`: the question that brings viewers back that were lost, None where none can be.
+    """
 
     name: str
     pid: int
+    join: JoinJanus | None
 
     def pids(self) -> tuple[int, ...]:
         return (self.pid,)
@@ -56,52 +62,67 @@ class CostRounds:
                 await self._stage(stage, number)
 
     async def _stage(self, stage: Stage, number: int) -> None:
-        begun = time.monotonic()
         names = self.subject.channels[: stage.publishers]
+        try:
+            await self._join(stage, names, number)
+            await self._take(OURS, stage, frozenset(names), self.subject.pids, number)
+            if len(self.memory_kb) == 1:
+                self.memory_kb[stage.publishers * stage.viewers] = memory_kb(self.subject.pids())
+            if stage == Stage(publishers=1, viewers=self.plan.compared):
+                for one in self.references:
+                    if one.join is not None and (await self._received(one.name)).lost:
+                        say(f"{one.name} has lost its viewers; they join again")
+                        await self.viewers.ask(Leave(group=one.name))
+                        await self.viewers.ask(one.join)
+                    await self._take(one.name, stage, frozenset({one.name}), one.pids, number)
+        finally:
+            await self.publishers.ask(SetSending(names=frozenset()))
+            await self.viewers.ask(Leave(group=OURS))
+            await self.publishers.ask(Withdraw(names=frozenset(names)))
+
+    async def _join(self, stage: Stage, names: tuple[str, ...], number: int) -> None:
+        begun = time.monotonic()
         for site, some in self.subject.shares(names):
             await self.publishers.ask(Publish(site=site, names=some))
         # A stream that is silent is not live and cannot be joined.
-        await self.publishers.ask(SetSending(names=frozenset(names)))
+        await self.publishers.ask(SetSending(names=frozenset(names), rate=JOIN_RATE))
         await asyncio.sleep(LIVE_AFTER)
         paths = await self.subject.paths(names)
         if not self.memory_kb:
             self.memory_kb[0] = memory_kb(self.subject.pids())
         for path in paths:
-            join = JoinWhep(group=OURS, site=self.subject.sites[0], path=path, count=stage.viewers)
-            await self.viewers.ask(join)
+            join = JoinWhep(
+                group=OURS,
+                site=self.subject.sites[0],
+                path=path,
+                count=stage.viewers,
+                kinds=stage.kinds,
+            )
+            await self.viewers.ask(join, within=5.0 + JOIN_WITHIN * stage.viewers)
         say(
             f"round {number}/{self.plan.rounds}: {stage.publishers} × {stage.viewers} viewers"
             f" ({time.monotonic() - begun:.1f} s to join)"
         )
-        await self._take(OURS, frozenset(names), self.subject.pids, stage.viewers, number)
-        if len(self.memory_kb) == 1:
-            self.memory_kb[stage.publishers * stage.viewers] = memory_kb(self.subject.pids())
-        if stage == Stage(publishers=1, viewers=self.plan.compared):
-            for one in self.references:
-                await self._take(one.name, frozenset({one.name}), one.pids, stage.viewers, number)
-        await self.publishers.ask(SetSending(names=frozenset()))
-        await self.viewers.ask(Leave(group=OURS))
-        await self.publishers.ask(Withdraw(names=frozenset(names)))
 
     async def _take(
         self,
         name: str,
+        stage: Stage,
         publishers: frozenset[str],
         pids: Callable[[], tuple[int, ...]],
-        viewers: int,
         number: int,
     ) -> None:
-        """Measure one subject; again when that was void and there is time."""
+        """Measure one subject; again when the machine was too busy for it and there is time."""
         for attempt in range(TRIES):
-            run = await self._measure(name, publishers, pids(), viewers, number)
+            run = await self._measure(name, stage, publishers, pids(), number)
             self.runs.append(run)
             say(_line(run))
-            if not run.void or time.monotonic() - self._begun > self.plan.budget:
+            if run.idle >= MIN_IDLE or time.monotonic() - self._begun > self.plan.budget:
                 return
             await asyncio.sleep(attempt + 1.0)
 
     async def _measure(
-        self, name: str, publishers: frozenset[str], pids: tuple[int, ...], viewers: int, number: int
+        self, name: str, stage: Stage, publishers: frozenset[str], pids: tuple[int, ...], number: int
     ) -> Run:
         plan = self.plan
         await self.publishers.ask(SetSending(names=frozenset()))
@@ -111,35 +132,40 @@ class CostRounds:
         resting = between(before, read(pids))
         await self.publishers.ask(SetSending(names=publishers))
         await asyncio.sleep(plan.settle)
-        sent_before, received_before, before = await self._counts(publishers, name, pids)
+        sent_before, received_before, before = await self._counts(stage, publishers, name, pids)
         await asyncio.sleep(plan.window)
-        sent, received, after = await self._counts(publishers, name, pids)
+        sent, received, after = await self._counts(stage, publishers, name, pids)
         spent = between(before, after)
-        if received.lost:
-            say(f"{received.lost} viewers of {name} have lost their connection")
         return Run(
             subject=name,
             publishers=len(publishers),
-            viewers=viewers,
+            viewers=stage.viewers,
+            kinds=stage.kinds,
             round=number,
             seconds=spent.seconds,
             cpu_us=spent.cpu_ns / 1e3,
             delivered=received.packets - received_before.packets,
-            expected=(sent - sent_before) * viewers,
+            expected=(sent - sent_before) * stage.viewers,
             idle=spent.idle,
             resting_us_per_s=resting.cpu_ns / 1e3 / resting.seconds,
         )
 
     async def _counts(
-        self, publishers: frozenset[str], group: str, pids: tuple[int, ...]
+        self, stage: Stage, publishers: frozenset[str], group: str, pids: tuple[int, ...]
     ) -> tuple[int, Received, Reading]:
         sent: dict[str, Sent] = await self.publishers.ask(GetSent())
+        packets = sum(
+            sent[name].packets if stage.kinds == "av" else sent[name].video_packets for name in publishers
+        )
+        return packets, await self._received(group), read(pids)
+
+    async def _received(self, group: str) -> Received:
         received: Received = await self.viewers.ask(GetReceived(group=group))
-        return sum(sent[name].packets for name in publishers), received, read(pids)
+        return received
 
 
 def _line(run: Run) -> str:
-    who = f"  {run.subject}, {run.publishers} × {run.viewers} viewers"
+    who = f"  {run.subject}, {run.publishers} × {run.viewers} viewers ({run.kinds})"
     if not run.delivered:
         return f"{who}: nothing was delivered"
     return (

@@ -10,15 +10,16 @@ from typing import Final
 PUBLISHERS: Final = 20  # half load (design.md section 3)
 DELIVERIES: Final = 200
 PROBES: Final = 10  # of the deliveries
-TRIES: Final = 3  # of a measurement that is void
+TRIES: Final = 2  # of a measurement that is void
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """So many publishers with so many viewers each."""
+    """So many publishers with so many viewers each. `kinds`: what these take, "av" or "v" (only the picture)."""
 
     publishers: int
     viewers: int
+    kinds: str = "av"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,14 @@ class Plan:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """All with as many viewers altogether as the largest fan-out has, which comes first; and the comparison."""
+        """Fan-outs, the largest first, all with as many viewers altogether (video deliveries: with 400 the rated load
+        of design.md section 3); then the comparison."""
         most = max(self.viewers)
         fans = [
-            Stage(publishers=most // count, viewers=count) for count in sorted(self.viewers, reverse=True)
+            Stage(publishers=most // count, viewers=count, kinds="v")
+            for count in sorted(self.viewers, reverse=True)
         ]
-        return tuple(dict.fromkeys([*fans, Stage(publishers=1, viewers=self.compared)]))
+        return (*fans, Stage(publishers=1, viewers=self.compared))
 
 
 NORMAL: Final = Plan(

@@ -62,12 +62,12 @@ def family(pid: int) -> tuple[int, ...]:
 
 
 def name_of(pid: int) -> str:
-    """The command line, for a report. Raises ProcessLookupError."""
+    """The module of a Python process, else the program; for a report. Raises ProcessLookupError."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except FileNotFoundError:
         raise ProcessLookupError(f"process {pid} is gone") from None
-    return " ".join(Path(word).name if index == 0 else word for index, word in enumerate(words) if word)[:80]
+    return words[words.index("-m") + 1] if "-m" in words[:-1] else Path(words[0]).name
 
 
 def memory_kb(pids: Iterable[int]) -> int:

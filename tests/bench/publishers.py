@@ -42,9 +42,10 @@ class SendPlain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetSending:
-    """Only these publishers send from now on; who begins does so with a key frame."""
+    """Only these publishers send from now on, at this part of the full rate; each begins with a key frame."""
 
     names: frozenset[str]
+    rate: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +88,9 @@ class _Publisher:
             self.requests += 1
             self.feed.request_key_frame()
 
-    def start(self) -> None:
-        if self._task is None:
-            self.feed.request_key_frame()
-            self._task = asyncio.create_task(self._run())
+    def start(self, rate: float) -> None:
+        self.feed.request_key_frame()
+        self._task = asyncio.create_task(self._run(rate))
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -99,13 +99,13 @@ class _Publisher:
                 await self._task
             self._task = None
 
-    async def _run(self) -> None:
+    async def _run(self, rate: float) -> None:
         begin = time.monotonic() + self._phase
         pictures = sounds = 0
         report = begin + REPORT_EVERY
         while True:
-            picture_due = begin + pictures / FRAMES_A_SECOND
-            sound_due = begin + SOUND_OFFSET + sounds / SOUNDS_A_SECOND
+            picture_due = begin + pictures / FRAMES_A_SECOND / rate
+            sound_due = begin + SOUND_OFFSET + sounds / SOUNDS_A_SECOND / rate
             await asyncio.sleep(min(picture_due, sound_due) - time.monotonic())
             now = time.monotonic()
             if picture_due <= now:
@@ -217,14 +217,15 @@ class Publishers:
 
     async def _set_sending(self, question: SetSending) -> None:
         for name, publisher in self._publishers.items():
+            await publisher.stop()
             if name in question.names:
-                publisher.start()
-            else:
-                await publisher.stop()
+                publisher.start(question.rate)
 
     async def _withdraw(self, question: Withdraw) -> None:
         for name in question.names:
-            publisher = self._publishers.pop(name)
+            publisher = self._publishers.pop(name, None)
+            if publisher is None:
+                continue
             await publisher.stop()
             if publisher.session is not None and publisher.ending is not None:
                 await publisher.ending(publisher.session)

@@ -65,19 +65,20 @@ async def measure(plan: Plan) -> Measurements:
             say(f"starting Janus, {plan.compared} viewers of it")
             running = await stack.enter_async_context(janus.running_janus())
             janus_version = running.version
+            join = JoinJanus(group="janus", url=running.url, count=plan.compared)
             try:
-                await viewers.ask(JoinJanus(group="janus", url=running.url, count=plan.compared))
+                await viewers.ask(join)
             except BenchFailed as failed:
                 janus_missing = str(failed).splitlines()[0]
                 say(f"without Janus: {janus_missing}")
             else:
                 ports = SendPlain(name="janus", video_port=running.video_port, audio_port=running.audio_port)
                 await publishers.ask(ports)
-                references.append(Reference(name="janus", pid=running.pid))
-        addresses = await viewers.ask(OpenPlain(group="bare_loop", count=plan.compared))
-        bare = await stack.enter_async_context(running_bare_loop(addresses))
+                references.append(Reference(name="janus", pid=running.pid, join=join))
+        plain = OpenPlain(group="bare_loop", count=plan.compared)
+        bare = await stack.enter_async_context(running_bare_loop(await viewers.ask(plain)))
         await publishers.ask(SendPlain(name="bare_loop", video_port=bare.port, audio_port=bare.port))
-        references.append(Reference(name="bare_loop", pid=bare.pid))
+        references.append(Reference(name="bare_loop", pid=bare.pid, join=None))
         rounds = CostRounds(
             plan=plan,
             subject=subject,

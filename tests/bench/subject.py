@@ -46,7 +46,7 @@ class Subject:
         return shared
 
     def processes(self) -> dict[str, str]:
-        """pid -> command line, for the report."""
+        """pid -> what it is, for the report."""
         return {str(pid): name_of(pid) for pid in self.pids()}
 
     async def paths(self, channels: tuple[str, ...]) -> tuple[str, ...]:

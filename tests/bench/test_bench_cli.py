@@ -57,9 +57,13 @@ def test_an_installed_package_says_that_it_takes_a_checkout(
 
 def test_every_fan_out_is_measured_with_as_many_viewers_altogether() -> None:
     assert NORMAL.stages == (
-        Stage(publishers=1, viewers=400),
-        Stage(publishers=4, viewers=100),
-        Stage(publishers=40, viewers=10),
-        Stage(publishers=1, viewers=100),
+        Stage(publishers=1, viewers=400, kinds="v"),
+        Stage(publishers=4, viewers=100, kinds="v"),
+        Stage(publishers=40, viewers=10, kinds="v"),
+        Stage(publishers=1, viewers=100, kinds="av"),
     )
-    assert QUICK.stages == (Stage(publishers=1, viewers=100), Stage(publishers=10, viewers=10))
+    assert QUICK.stages == (
+        Stage(publishers=1, viewers=100, kinds="v"),
+        Stage(publishers=10, viewers=10, kinds="v"),
+        Stage(publishers=1, viewers=100, kinds="av"),
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.processes import between, family, memory_kb, read
+from bench.processes import between, family, memory_kb, name_of, read
 from bench.workers import BenchFailed, worker
 
 
@@ -54,6 +54,7 @@ async def test_answers_failures_and_a_late_answer_that_nobody_gets() -> None:
         assert await helper.ask(Wait(0.0, "three")) == "three"
         pid = helper.pid
         assert pid in family(os.getpid())
+        assert name_of(pid).startswith("python")
     with pytest.raises(ProcessLookupError):
         read((pid,))
 
