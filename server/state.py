@@ -10,39 +10,37 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
 from server.signalling.messages import (
+    ENTITY_KINDS,
     Change,
     Delta,
     Device,
-    HealthRow,
-    JoinLink,
+    Entity,
     Kind,
     Snapshot,
     Stream,
     Unit,
 )
+from server.signalling.talk import Alarm, CallBack, PrivateCall
 
-Entity: TypeAlias = Unit | Device | Stream | JoinLink | HealthRow
 Key: TypeAlias = tuple[str, str]  # kind, id
 
 MAX_REMOVED: Final = 2000
 MAX_CACHED: Final = 256
 
-KIND_OF: Final[dict[type[Entity], Kind]] = {
-    Unit: "unit",
-    Device: "device",
-    Stream: "stream",
-    JoinLink: "link",
-    HealthRow: "health",
+KIND_OF: Final = {entity: cast(Kind, kind) for kind, entity in ENTITY_KINDS.items()}
+# Where a snapshot has each kind.
+FIELD_OF: Final[dict[str, str]] = {
+    kind: kind if kind == "health" else f"{kind}s" if kind != "patch" else "patches" for kind in ENTITY_KINDS
 }
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sees what: entities of `kinds`; unless `everything`, only those of one device.
+    """Who sees what: entities of `kinds`; unless `everything`, only those of one device, one unit and its groups.
 
     Clients with equal views get the same bytes, which are made once.
     """
@@ -51,6 +49,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     everything: bool
     unit: str = ""
     device: str = ""
+    groups: frozenset[str] = frozenset()
 
     def shows(self, value: Entity) -> bool:
         kind = KIND_OF[type(value)]
@@ -64,6 +63,18 @@ OWN: Final[dict[str, Callable[[View, Entity], bool]]] = {
     "stream": lambda view, value: isinstance(value, Stream) and value.device == view.device,
     "link": lambda view, value: False,
     "health": lambda view, value: False,
+    "group": lambda view, value: value.id in view.groups,
+    "floor": lambda view, value: value.id in view.groups,
+    "patch": lambda view, value: False,
+    "call": lambda view, value: (
+        isinstance(value, PrivateCall)
+        and bool(view.unit)
+        and view.unit in (value.caller.unit, value.callee.unit)
+    ),
+    "callback": lambda view, value: (
+        isinstance(value, CallBack) and bool(view.unit) and value.unit == view.unit
+    ),
+    "alarm": lambda view, value: isinstance(value, Alarm) and bool(view.unit) and value.unit == view.unit,
 }
 
 
@@ -189,15 +200,11 @@ class EntityStore:
             entry.value for entry in self._entries.values() if not entry.gone and view.shows(entry.value)
         ]
         shown.sort(key=lambda value: value.id)
+        fields: dict[str, list[Any]] = {name: [] for name in FIELD_OF.values()}
+        for value in shown:
+            fields[FIELD_OF[KIND_OF[type(value)]]].append(value)
         return self._encoder.encode(
-            Snapshot(
-                rev=self.rev,
-                units=tuple(value for value in shown if isinstance(value, Unit)),
-                devices=tuple(value for value in shown if isinstance(value, Device)),
-                streams=tuple(value for value in shown if isinstance(value, Stream)),
-                links=tuple(value for value in shown if isinstance(value, JoinLink)),
-                health=tuple(value for value in shown if isinstance(value, HealthRow)),
-            )
+            Snapshot(rev=self.rev, **{name: tuple(values) for name, values in fields.items()})
         )
 
     def _encode_delta(self, view: View, since: int) -> bytes | None:

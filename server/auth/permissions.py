@@ -27,6 +27,16 @@ class Action(StrEnum):
     SESSION_OWN = "session.own"  # me, log out, list and end the caller's own log-ins
     SESSION_ALL = "session.all"  # and everybody's
     SOCKET_OPEN = "socket.open"  # a WebSocket of the console or the phone page
+    TALK_USE = (
+        "talk.use"  # listen and talk in groups that the caller is a member of, call, ask to be called back
+    )
+    TALK_OVERRIDE = "talk.override"  # take the floor over a talker of the same priority
+    TALK_EVERYWHERE = "talk.everywhere"  # in every group, member or not
+    TALK_BROADCAST = "talk.broadcast"  # in broadcast groups, and the all-call
+    FLOOR_REVOKE = "floor.revoke"
+    GROUP_MANAGE = "group.manage"  # make, change and end groups and patches
+    EMERGENCY_RAISE = "emergency.raise"
+    ALARM_HANDLE = "alarm.handle"  # and call-backs
 
 
 class Role(StrEnum):
@@ -48,17 +58,32 @@ _DISPATCHER: Final = frozenset(
         Action.HEALTH_READ,
         Action.SESSION_OWN,
         Action.SOCKET_OPEN,
+        Action.TALK_USE,
+        Action.TALK_OVERRIDE,
+        Action.TALK_EVERYWHERE,
+        Action.TALK_BROADCAST,
+        Action.FLOOR_REVOKE,
+        Action.GROUP_MANAGE,
+        Action.EMERGENCY_RAISE,
+        Action.ALARM_HANDLE,
+    }
+)
+_PHONE: Final = frozenset(
+    {
+        Action.STREAM_PUBLISH,
+        Action.POSITION_REPORT,
+        Action.SOCKET_OPEN,
+        Action.TALK_USE,
+        Action.EMERGENCY_RAISE,
     }
 )
 
 ALLOWED: Final[dict[Role, frozenset[Action]]] = {
     Role.ADMIN: _DISPATCHER | {Action.AUDIT_READ, Action.METRICS_READ, Action.SESSION_ALL},
     Role.DISPATCHER: _DISPATCHER,
-    Role.FIELD: frozenset(
-        {Action.STREAM_PUBLISH, Action.POSITION_REPORT, Action.SESSION_OWN, Action.SOCKET_OPEN}
-    ),
+    Role.FIELD: _PHONE | {Action.SESSION_OWN},
     Role.DEVICE: frozenset({Action.STREAM_PUBLISH, Action.STREAM_WATCH, Action.POSITION_REPORT}),
-    Role.GUEST: frozenset({Action.STREAM_PUBLISH, Action.POSITION_REPORT, Action.SOCKET_OPEN}),
+    Role.GUEST: _PHONE,
 }
 
 

@@ -12,24 +12,49 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from server.signalling.talk import (
+    Alarm,
+    AlarmMove,
+    AllCall,
+    CallAnswer,
+    CallBack,
+    CallBackRequest,
+    CallBackTake,
+    CallEnd,
+    CallStart,
+    CallStarted,
+    EmergencyStart,
+    EmergencyStarted,
+    Floor,
+    FloorAlive,
+    FloorAnswers,
+    FloorRelease,
+    FloorRequest,
+    FloorRevoke,
+    FloorTold,
+    Group,
+    GroupChange,
+    GroupCreate,
+    GroupCreated,
+    GroupDelete,
+    GroupTune,
+    PatchChange,
+    PatchCreate,
+    PatchCreated,
+    Patch,
+    PatchMute,
+    PrivateCall,
+    SpurtPage,
+    SpurtSearch,
+    VoiceSlot,
+)
+from server.signalling.wire import Command, Id, MaybeId, Message, Text, Value
+
 SCHEMA: Final = 1
 MAX_FRAME: Final = 256 * 1024  # bytes
 MAX_SLOTS: Final = 25
 
-Id = Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]  # printable ASCII
-MaybeId = Annotated[str, Meta(pattern=r"^[!-~]{0,64}\Z")]
-Text = Annotated[str, Meta(max_length=512)]
 SlotNumber = Annotated[int, Meta(ge=0, lt=25)]
-
-
-class Message(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False, tag_field="type", rename="camel"
-):
-    """Base: the `type` field tells which."""
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Base of what messages carry."""
 
 
 # --------------------------------------------------------------------------- entities of the snapshot
@@ -150,10 +175,31 @@ ENTITY_KINDS: Final[dict[str, type[Value]]] = {
     "stream": Stream,
     "link": JoinLink,
     "health": HealthRow,
+    "group": Group,
+    "floor": Floor,
+    "patch": Patch,
+    "call": PrivateCall,
+    "callback": CallBack,
+    "alarm": Alarm,
 }
 
 
-Kind = Literal["unit", "device", "stream", "link", "health"]
+Kind = Literal[
+    "unit",
+    "device",
+    "stream",
+    "link",
+    "health",
+    "group",
+    "floor",
+    "patch",
+    "call",
+    "callback",
+    "alarm",
+]
+Entity = (
+    Unit | Device | Stream | JoinLink | HealthRow | Group | Floor | Patch | PrivateCall | CallBack | Alarm
+)
 
 
 class Change(Value, frozen=True, kw_only=True):
@@ -161,7 +207,7 @@ class Change(Value, frozen=True, kw_only=True):
 
     kind: Kind
     id: str
-    value: Unit | Device | Stream | JoinLink | HealthRow | None = None  # decoded by kind
+    value: Entity | None = None  # decoded by kind
 
 
 # --------------------------------------------------------------------------- server -> client
@@ -208,6 +254,12 @@ class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot"):
     streams: tuple[Stream, ...] = ()
     links: tuple[JoinLink, ...] = ()
     health: tuple[HealthRow, ...] = ()
+    groups: tuple[Group, ...] = ()
+    floors: tuple[Floor, ...] = ()
+    patches: tuple[Patch, ...] = ()
+    calls: tuple[PrivateCall, ...] = ()
+    callbacks: tuple[CallBack, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
 
 
 class Delta(Message, frozen=True, kw_only=True, tag="delta"):
@@ -282,7 +334,7 @@ class HelloClient(Message, frozen=True, kw_only=True, tag="hello"):
     client: Annotated[str, Meta(pattern=r"^[!-~]{16,64}\Z")]
     token: Text = ""
     rev: Annotated[int, Meta(ge=0, le=2**53)] = 0
-    want: Annotated[tuple[str, ...], Meta(max_length=16)] = ("unit", "device", "stream")
+    want: Annotated[tuple[str, ...], Meta(max_length=16)] = ("unit", "device", "stream", "group", "floor")
 
 
 class Ping(Message, frozen=True, kw_only=True, tag="ping"):
@@ -291,27 +343,22 @@ class Ping(Message, frozen=True, kw_only=True, tag="ping"):
     t: float
 
 
-class Command(Message, frozen=True, kw_only=True):
-    """Base of commands: each gets exactly one reply with its id; a repeated id gets the first reply again."""
-
-    id: Id
-
-
 class MediaOffer(Command, frozen=True, kw_only=True, tag="media.offer"):
     """Offer of a browser. kind "console": sections in (audio, video) pairs per slot, recvonly; "phone": publishes the
-    client's own stream. `session`: an earlier answer's, for more slots or an ICE restart."""
+    client's own stream; "voice": the microphone (sendonly), then up to 8 recvonly audio sections, its voice slots.
+    `session`: an earlier answer's, for more slots or an ICE restart."""
 
-    kind: Literal["console", "phone"]
+    kind: Literal["console", "phone", "voice"]
     sdp: str
     session: MaybeId = ""
 
 
 class SlotInfo(Value, frozen=True, kw_only=True):
-    """Which m-sections of the answer carry a slot."""
+    """Which m-sections of the answer carry a slot; a voice slot has no picture."""
 
     slot: int
     audio_mid: str
-    video_mid: str
+    video_mid: str = ""
 
 
 class MediaAnswer(Value, frozen=True, kw_only=True):
@@ -504,6 +551,13 @@ RESULTS: Final[dict[type[Command], type[Value]]] = {
     PositionReport: PositionsStored,
     AuditRead: AuditPage,
     SessionList: LogIns,
+    FloorRequest: FloorAnswers,
+    AllCall: FloorAnswers,
+    GroupCreate: GroupCreated,
+    PatchCreate: PatchCreated,
+    CallStart: CallStarted,
+    EmergencyStart: EmergencyStarted,
+    SpurtSearch: SpurtPage,
 }
 
 ClientCommand = (
@@ -520,6 +574,27 @@ ClientCommand = (
     | AuditRead
     | SessionList
     | SessionEnd
+    | GroupTune
+    | FloorRequest
+    | FloorRelease
+    | FloorRevoke
+    | AllCall
+    | GroupCreate
+    | GroupChange
+    | GroupDelete
+    | PatchCreate
+    | PatchChange
+    | PatchMute
+    | CallStart
+    | CallAnswer
+    | CallEnd
+    | CallBackRequest
+    | CallBackTake
+    | EmergencyStart
+    | AlarmMove
+    | SpurtSearch
 )
-ClientMessage = HelloClient | Ping | ClientCommand
-ServerMessage = HelloServer | Snapshot | Delta | Reply | SlotChanged | MediaStep | Pong | Goodbye
+ClientMessage = HelloClient | Ping | FloorAlive | ClientCommand
+ServerMessage = (
+    HelloServer | Snapshot | Delta | Reply | SlotChanged | VoiceSlot | FloorTold | MediaStep | Pong | Goodbye
+)

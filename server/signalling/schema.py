@@ -25,6 +25,7 @@ from server.signalling.messages import (
     Reply,
     ServerMessage,
 )
+from server.signalling.talk import FloorAlive
 
 HEAD: Final = """\
 /** Made by `python -m server.signalling.schema`; do not edit. Times: s since 1970 UTC. */
@@ -35,7 +36,7 @@ WIDTH: Final = 120
 
 SERVER: Final[tuple[type[msgspec.Struct], ...]] = get_args(ServerMessage)
 COMMANDS: Final[tuple[type[msgspec.Struct], ...]] = get_args(ClientCommand)
-CLIENT: Final[tuple[type[msgspec.Struct], ...]] = (HelloClient, Ping)
+CLIENT: Final[tuple[type[msgspec.Struct], ...]] = (HelloClient, Ping, FloorAlive)
 PLAIN: Final[dict[object, str]] = {
     str: "string",
     int: "number",

@@ -37,10 +37,14 @@ PUBLISH: Final = 0.1  # s between revisions
 TICK: Final = 0.5
 SEND_TIMEOUT: Final = 10.0  # s without progress of a client that does not read
 CLOSE_TIMEOUT: Final = 2.0  # s for the peer's part of the close
-OWN_KINDS: Final = frozenset({"unit", "device", "stream"})
+OWN_KINDS: Final = frozenset({"unit", "device", "stream", "group", "floor", "call", "callback", "alarm"})
 
 # Entity kinds that need more than a socket.
-KIND_ACTIONS: Final = {"link": Action.LINK_CREATE, "health": Action.HEALTH_READ}
+KIND_ACTIONS: Final = {
+    "link": Action.LINK_CREATE,
+    "health": Action.HEALTH_READ,
+    "patch": Action.GROUP_MANAGE,
+}
 # Error codes that are goodbye reasons, too; any other is "unavailable".
 REFUSALS: Final = frozenset({"not_logged_in", "forbidden", "expired", "revoked", "too_many"})
 # Why a log-in session ended -> what its consoles are told.

@@ -129,6 +129,135 @@ export interface HealthRow {
   at: number;
 }
 
+/** Who may be in a group: a unit, an account or everybody of a role. `talk` False = listens only. */
+export interface Member {
+  kind: "unit" | "user" | "role";
+  id: string;
+  name: string;
+  talk: boolean;
+  priority: number;
+}
+
+/** A client that listens to the group now. `selected`: its key talks here; `voice`: its sound path is up. */
+export interface Listener {
+  leg: string;
+  name: string;
+  kind: string;
+  unit: string;
+  user: string;
+  selected: boolean;
+  talk: boolean;
+  voice: boolean;
+}
+
+/** A talk group. `number`: its slot key and its place in lists. `patch`: "P1" to "P9" while patched. */
+export interface Group {
+  id: string;
+  name: string;
+  number: number;
+  kind: string;
+  members: Member[];
+  listeners: Listener[];
+  patch: string;
+  muted: number | null;
+  emergency: boolean;
+  expires: number | null;
+  createdBy: string;
+}
+
+/** Who has a floor. `kind`: console | phone | radio | satellite | sip. */
+export interface Talker {
+  leg: string;
+  name: string;
+  kind: string;
+  unit: string;
+  user: string;
+}
+
+/** The right to talk in a group; its id is the group's. Groups in one patch have the same floor. */
+export interface Floor {
+  id: string;
+  floor: string;
+  state: "idle" | "taken" | "tail" | "hang";
+  sequence: number;
+  since: number;
+  talker: Talker | null;
+  urgency: string;
+  until: number | null;
+  queued: number;
+  blocked: string;
+  collision: boolean;
+}
+
+/** Two or more groups that share one floor. `name`: P1 to P9. */
+export interface Patch {
+  id: string;
+  name: string;
+  groups: string[];
+  since: number;
+  createdBy: string;
+}
+
+/** A call between two. Full duplex: both talk at once; half: its `group` has a floor. */
+export interface PrivateCall {
+  id: string;
+  state: string;
+  duplex: "full" | "half";
+  caller: Talker;
+  callee: Talker;
+  since: number;
+  group: string;
+  cause: string;
+}
+
+/** Somebody asks to be called back (回呼请求). `taken_by` "" = nobody yet; `done` when it was dealt with. */
+export interface CallBack {
+  id: string;
+  name: string;
+  unit: string;
+  user: string;
+  group: string;
+  text: string;
+  at: number;
+  times: number;
+  takenBy: string;
+  done: number | null;
+}
+
+export interface AlarmPosition {
+  lat: number;
+  lon: number;
+  accuracy: number | null;
+  time: number;
+}
+
+/** One thing that happened to an alarm. */
+export interface AlarmAct {
+  at: number;
+  by: string;
+  act: string;
+  text: string;
+}
+
+/** An emergency alarm with its owner. `until`: a parked one comes back then. `times`: pressed again while open. */
+export interface Alarm {
+  id: string;
+  kind: string;
+  state: string;
+  name: string;
+  unit: string;
+  device: string;
+  group: string;
+  stream: string;
+  raised: number;
+  position: AlarmPosition | null;
+  owner: string;
+  reason: string;
+  until: number | null;
+  times: number;
+  history: AlarmAct[];
+}
+
 /** Everything the client may see of the kinds it wants, as of `rev`. */
 export interface Snapshot {
   type: "snapshot";
@@ -138,11 +267,17 @@ export interface Snapshot {
   streams: Stream[];
   links: JoinLink[];
   health: HealthRow[];
+  groups: Group[];
+  floors: Floor[];
+  patches: Patch[];
+  calls: PrivateCall[];
+  callbacks: CallBack[];
+  alarms: Alarm[];
 }
 
 /** `value` None = gone. */
 export interface Change {
-  kind: "unit" | "device" | "stream" | "link" | "health";
+  kind: "unit" | "device" | "stream" | "link" | "health" | "group" | "floor" | "patch" | "call" | "callback" | "alarm";
   id: string;
   value: Entities[Kind] | null;
 }
@@ -183,6 +318,29 @@ export interface SlotChanged {
   degraded: string;
 }
 
+/** What leaves into one of this client's voice slots; `group` "" = nothing, `talker` None = the spurt is over. */
+export interface VoiceSlot {
+  type: "voice.slot";
+  slot: number;
+  group: string;
+  talker: Talker | null;
+  call: string;
+}
+
+/** What became of this client's own request. */
+export interface FloorTold {
+  type: "floor.told";
+  group: string;
+  state: string;
+  sequence: number;
+  urgency: string;
+  until: number | null;
+  position: number;
+  size: number;
+  cause: string;
+  talker: Talker | null;
+}
+
 /** What becomes of this client's media session: signalled, ice, dtls, path, lost, closed. */
 export interface MediaStep {
   type: "media";
@@ -204,7 +362,7 @@ export interface Goodbye {
   reason: string;
 }
 
-/** Which m-sections of the answer carry a slot. */
+/** Which m-sections of the answer carry a slot; a voice slot has no picture. */
 export interface SlotInfo {
   slot: number;
   audioMid: string;
@@ -283,12 +441,77 @@ export interface LogIns {
   sessions: LogIn[];
 }
 
+/** As `FloorTold`, right away: granted, queued or denied. */
+export interface FloorAnswer {
+  group: string;
+  state: string;
+  sequence: number;
+  until: number | null;
+  position: number;
+  size: number;
+  cause: string;
+  talker: Talker | null;
+}
+
+/** Result of floor.request, in the order asked. */
+export interface FloorAnswers {
+  answers: FloorAnswer[];
+}
+
+/** Result of group.create. */
+export interface GroupCreated {
+  group: string;
+}
+
+/** Result of patch.create. */
+export interface PatchCreated {
+  patch: string;
+  name: string;
+}
+
+/** Result of call.start. */
+export interface CallStarted {
+  call: string;
+}
+
+/** Result of emergency.start; `answer` as of floor.request. */
+export interface EmergencyStarted {
+  alarm: string;
+  group: string;
+  answer: FloorAnswer;
+}
+
+/** A recorded transmission: `GET /recordings/{id}` is its sound. `duration` s, 0 while it goes on. */
+export interface Spurt {
+  id: string;
+  started: number;
+  duration: number;
+  groups: string[];
+  groupNames: string[];
+  talker: Talker;
+  urgency: string;
+  state: string;
+  position: AlarmPosition | null;
+}
+
+/** Result of spurt.search. `more`: there are older ones. */
+export interface SpurtPage {
+  spurts: Spurt[];
+  more: boolean;
+}
+
 export interface Entities {
   unit: Unit;
   device: Device;
   stream: Stream;
   link: JoinLink;
   health: HealthRow;
+  group: Group;
+  floor: Floor;
+  patch: Patch;
+  call: PrivateCall;
+  callback: CallBack;
+  alarm: Alarm;
 }
 export type Kind = keyof Entities;
 
@@ -306,6 +529,11 @@ export interface HelloClient {
 export interface Ping {
   type: "ping";
   t: number;
+}
+
+/** Sent every 200 ms by the page itself (not a worker) while a key is held; no answer. */
+export interface FloorAlive {
+  type: "floor.alive";
 }
 
 /** What one slot should show. `stream` None empties it; `height` of the tile in pixels, 0 = keep but pause. */
@@ -329,16 +557,35 @@ export interface ReportedPosition {
   speed?: number | null;
 }
 
-export type ServerMessage = Hello | Snapshot | Delta | Reply | SlotChanged | MediaStep | Pong | Goodbye;
+/** As `Member`, without the name. */
+export interface MemberWish {
+  kind: "unit" | "user" | "role";
+  id: string;
+  talk?: boolean;
+  priority?: number;
+}
+
+export type ServerMessage =
+  | Hello
+  | Snapshot
+  | Delta
+  | Reply
+  | SlotChanged
+  | VoiceSlot
+  | FloorTold
+  | MediaStep
+  | Pong
+  | Goodbye;
 
 /** Fields of each command beside `type` and `id`, and what its reply carries. */
 export interface Commands {
   /**
    * Offer of a browser. kind "console": sections in (audio, video) pairs per slot, recvonly; "phone": publishes
-   * the client's own stream. `session`: an earlier answer's, for more slots or an ICE restart.
+   * the client's own stream; "voice": the microphone (sendonly), then up to 8 recvonly audio sections, its voice
+   * slots. `session`: an earlier answer's, for more slots or an ICE restart.
    */
   "media.offer": {
-    fields: { kind: "console" | "phone"; sdp: string; session?: string };
+    fields: { kind: "console" | "phone" | "voice"; sdp: string; session?: string };
     result: MediaAnswer;
   };
   /** Close the client's media connection. */
@@ -400,6 +647,101 @@ export interface Commands {
   "session.end": {
     fields: { session: string };
     result: null;
+  };
+  /** The complete list of groups this client listens to, best first, and of those its key talks in. */
+  "group.tune": {
+    fields: { listening: string[]; selected?: string[] };
+    result: null;
+  };
+  /** The key is down: ask for the floors of these groups. The microphone sends at once, see PROTOCOL.md. */
+  "floor.request": {
+    fields: { groups: string[]; urgency?: "normal" | "peril" | "emergency" };
+    result: FloorAnswers;
+  };
+  /** The key is up: give the floors back, leave the queues. No groups = all of them. */
+  "floor.release": {
+    fields: { groups?: string[] };
+    result: null;
+  };
+  /** Take the floor from whoever talks (强拆); needs a reason, is audited. */
+  "floor.revoke": {
+    fields: { group: string; reason: string };
+    result: null;
+  };
+  /** Talk to everybody (全呼): the floor of the all-call group. Audited. Release with floor.release. */
+  "call.all": {
+    fields: Record<never, never>;
+    result: FloorAnswers;
+  };
+  /** A group made on the spot. `hours`: it ends by itself (temporary); None = it stays. */
+  "group.create": {
+    fields: { name: string; kind?: "static" | "dynamic" | "temporary" | "broadcast"; members?: MemberWish[]; hours?: number | null };
+    result: GroupCreated;
+  };
+  /** Another name, end or complete list of members; what is None stays. */
+  "group.change": {
+    fields: { group: string; name?: string | null; members?: MemberWish[] | null; hours?: number | null };
+    result: null;
+  };
+  /** Ends a group; needs a reason, is audited. Its recordings stay. */
+  "group.delete": {
+    fields: { group: string; reason: string };
+    result: null;
+  };
+  /** One floor for two or more groups (跨组互通). */
+  "patch.create": {
+    fields: { groups: string[] };
+    result: PatchCreated;
+  };
+  /** The complete list of a patch's groups; fewer than two end it. */
+  "patch.change": {
+    fields: { patch: string; groups: string[] };
+    result: null;
+  };
+  /** A patched group is on its own for a while; 0 s = no longer. */
+  "patch.mute": {
+    fields: { group: string; seconds: number };
+    result: null;
+  };
+  /** Call one unit or officer. */
+  "call.start": {
+    fields: { unit?: string; user?: string; duplex?: "full" | "half" };
+    result: CallStarted;
+  };
+  /** Take or decline a call that rings here. */
+  "call.answer": {
+    fields: { call: string; accept: boolean };
+    result: null;
+  };
+  /** Hang up, or give up ringing. */
+  "call.end": {
+    fields: { call: string };
+    result: null;
+  };
+  /** Ask the dispatchers to call back; asked again it counts up. */
+  "callback.request": {
+    fields: { group?: string; text?: string };
+    result: null;
+  };
+  /** Say that one deals with it, or with `done` that it is dealt with. */
+  "callback.take": {
+    fields: { callback: string; done?: boolean };
+    result: null;
+  };
+  /** Raise the emergency alarm of the caller's unit and open its group's floor; `key` counts a re-sent one once. */
+  "emergency.start": {
+    fields: { key: string; group?: string; position?: AlarmPosition | null };
+    result: EmergencyStarted;
+  };
+  /** Acknowledge, park (with a reason and a time), resume or close (with a reason) an alarm. */
+  "alarm.move": {
+    fields: { alarm: string; act: "acknowledge" | "park" | "resume" | "close"; reason?: string; seconds?: number };
+    result: null;
+  };
+  /** Recorded transmissions, newest first; `before`: a spurt's id, for the next page. Empty fields do not filter. */
+  "spurt.search": {
+    fields: { groups?: string[]; unit?: string; user?: string; text?: string; since?: number | null; until?: number | null; emergency?: boolean; before?: string; limit?: number };
+    result: SpurtPage;
   };
 }
 export type CommandType = keyof Commands;
