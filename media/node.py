@@ -28,6 +28,7 @@ from media.protocol import (
     Statistics,
     StopPull,
     TransportLost,
+    VoiceState,
 )
 from media.relay.bandwidth import BandwidthEstimator
 from media.relay.engine import RelayEngine
@@ -46,6 +47,7 @@ from media.relay.messages import (
     StunReceived,
     Transaction,
     TransportKind,
+    VoiceActivity,
 )
 from media.relay.selection import LayerSelection
 from media.settings import MediaSettings
@@ -185,6 +187,10 @@ class Node:
                 case StunReceived() | DtlsReceived() | ConnectionClosed():
                     if peer := self._peers.get(event.transport):
                         self._peer_event(peer, event, now)
+                case VoiceActivity():
+                    self.outbox.put(
+                        VoiceState(source=event.source, active=event.active, clipped=event.clipped)
+                    )
                 case EventsDropped():
                     self._faults.report("engine_events_dropped", count=event.count)
                 case _:

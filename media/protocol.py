@@ -178,6 +178,14 @@ class SinkState(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     degraded: str = ""
 
 
+class VoiceState(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Somebody began to speak into a source with `hold`, or ended; as `media.relay.messages.VoiceActivity`."""
+
+    source: int
+    active: bool
+    clipped: float
+
+
 class PullState(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A camera pull: "connecting", "live", "retrying". `error`: a code of PULL_ERRORS; `detail` a plain sentence.
 
@@ -229,4 +237,14 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     counters: dict[str, int] = {}
 
 
-Notice = Ready | Done | TransportStep | TransportLost | LayerState | SinkState | PullState | Statistics
+Notice = (
+    Ready
+    | Done
+    | TransportStep
+    | TransportLost
+    | LayerState
+    | SinkState
+    | VoiceState
+    | PullState
+    | Statistics
+)
