@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from server.model.ids import MediaSessionId, StreamId
-from server.model.ports import SlotState
+from server.model.ports import RecordingReport, SlotState
 
 
 class MediaEvents:
@@ -15,6 +15,7 @@ class MediaEvents:
         self._session_step: list[Callable[[MediaSessionId, str, str], None]] = []
         self._stream_changed: list[Callable[[StreamId], None]] = []
         self._slot_changed: list[Callable[[MediaSessionId, int, SlotState], None]] = []
+        self._recording_state: list[Callable[[RecordingReport], None]] = []
 
     def on_session_step(self, subscriber: Callable[[MediaSessionId, str, str], None]) -> None:
         self._session_step.append(subscriber)
@@ -24,6 +25,9 @@ class MediaEvents:
 
     def on_slot_changed(self, subscriber: Callable[[MediaSessionId, int, SlotState], None]) -> None:
         self._slot_changed.append(subscriber)
+
+    def on_recording_state(self, subscriber: Callable[[RecordingReport], None]) -> None:
+        self._recording_state.append(subscriber)
 
     def session_step(self, session: MediaSessionId, step: str, detail: str) -> None:
         for subscriber in self._session_step:
@@ -36,3 +40,7 @@ class MediaEvents:
     def slot_changed(self, session: MediaSessionId, slot: int, state: SlotState) -> None:
         for subscriber in self._slot_changed:
             subscriber(session, slot, state)
+
+    def recording_state(self, report: RecordingReport) -> None:
+        for subscriber in self._recording_state:
+            subscriber(report)

@@ -64,6 +64,7 @@ SANS_IO = (
     "media/transport/webrtc.py",
     "server/model",
     "server/positions/position.py",
+    "server/recordings/spurts.py",
     "server/routing/allotment.py",
     "server/routing/joining.py",
     "server/routing/reports.py",

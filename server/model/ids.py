@@ -8,6 +8,7 @@ UserId = NewType("UserId", str)
 UnitId = NewType("UnitId", str)
 DeviceId = NewType("DeviceId", str)
 StreamId = NewType("StreamId", str)
+SpurtId = NewType("SpurtId", str)  # one transmission in talk groups, and its recording
 LinkId = NewType("LinkId", str)  # a join link; the secret in its address is something else
 MediaSessionId = NewType("MediaSessionId", str)  # one media connection; secret, 128 random bits, URL-safe
 ClientId = NewType("ClientId", str)  # one WebSocket client (tab), survives its reconnections

@@ -44,6 +44,22 @@ class SlotWish(msgspec.Struct, frozen=True, kw_only=True):
     audio: bool = True
 
 
+class RecordingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a recording: "started", "ended" or "failed" (why in `detail`); the last two come once.
+
+    `began`: wallclock s of its first packet, 0.0 = none came. `duration` s, `bytes` and `sha256` (hex) of the file; of
+    a failed one with `sha256` "" nothing is known.
+    """
+
+    recording: str
+    state: str
+    began: float = 0.0
+    duration: float = 0.0
+    bytes: int = 0
+    sha256: str = ""
+    detail: str = ""
+
+
 class MediaListener(Protocol):
     """Told what becomes of sessions and streams. Called on the event loop; must not block."""
 
@@ -54,6 +70,9 @@ class MediaListener(Protocol):
         """Its `StreamView` (see `MediaNode.stream`) is different now."""
 
     def slot_changed(self, session: MediaSessionId, slot: int, state: SlotState) -> None: ...
+
+    def recording_state(self, report: RecordingReport) -> None:
+        """When media dies every recording that was not over is told "failed"."""
 
 
 class SlotState(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +156,15 @@ class MediaNode(Protocol):
 
     def statistics(self) -> dict[str, object]:
         """Numbers for /metrics and /health."""
+
+
+class RecordingNode(Protocol):
+    """Writes voices into files. Neither method raises."""
+
+    async def start_recording(self, recording: str, source: int, path: str) -> str:
+        """What is wrong, "" = media took it; `MediaListener.recording_state` says the rest."""
+
+    async def stop_recording(self, recording: str) -> None: ...
 
 
 class TrickleNode(MediaNode, Protocol):

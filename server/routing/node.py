@@ -15,6 +15,7 @@ from media.protocol import (
     LayerState,
     Notice,
     PullState,
+    RecordingState,
     SetDemands,
     SinkState,
     Statistics,
@@ -61,6 +62,7 @@ from server.routing.joining import (
 )
 from server.routing.lifetimes import Lifetimes
 from server.routing.link import Link, MediaLink
+from server.routing.recordings import Recorded
 from server.routing.reports import Effects
 from server.routing.settings import RoutingSettings
 from server.routing.tables import Publication, Role, Session, Slot, Tables
@@ -103,6 +105,7 @@ class Routing:
         self._telling = Telling(self._tables, listener, self._counters)
         self._lifetimes = Lifetimes(settings, self._tables, self._allot, self._telling, self._counters)
         self._changing = self._lifetimes.changing
+        self._recorded = Recorded(self._lifetimes, self._telling, self._counters)
 
     # ------------------------------------------------------------------ a media process's life
 
@@ -147,6 +150,7 @@ class Routing:
             self.up.clear()
             self._measured = None
             self._lifetimes.detached()
+            self._recorded.detached()
         if hung:
             raise MediaHung("the media process is there but says nothing; it is ended and started again")
 
@@ -431,6 +435,16 @@ class Routing:
                 raise
         self._telling.stream_changed(stream)
 
+    # ------------------------------------------------------------------ recordings
+
+    async def start_recording(self, recording: str, source: int, path: str) -> str:
+        """See `server.routing.recordings.Recorded.start`."""
+        return await self._recorded.start(recording, source, path)
+
+    async def stop_recording(self, recording: str) -> None:
+        """See `server.routing.recordings.Recorded.stop`."""
+        await self._recorded.stop(recording)
+
     # ------------------------------------------------------------------ reports
 
     async def _take(self, notice: Notice) -> None:
@@ -447,6 +461,8 @@ class Routing:
                 effects = reports.sink_state(self._tables, notice)
             case PullState():
                 effects = reports.pull_state(self._tables, notice, wallclock)
+            case RecordingState():
+                return self._recorded.report(notice)
             case Statistics():
                 self._measured = notice
                 effects = reports.statistics(self._tables, notice)
@@ -489,6 +505,7 @@ class Routing:
             "consoles": tables.count(Role.CONSOLE),
             "streams": len(self.streams()),
             "cameras": len(self._cameras),
+            "recordings": len(self._recorded),
             "ssrcs": len(self._allot),
             **self._counters,
         }

@@ -10,7 +10,7 @@ from typing import Final, ParamSpec
 import structlog
 
 from server.model.ids import StreamId
-from server.model.ports import MediaListener
+from server.model.ports import MediaListener, RecordingReport
 from server.routing.tables import Session, Tables
 from server.routing.views import slot_state, stream_view
 
@@ -33,6 +33,9 @@ class Telling:
 
     def step(self, session: Session, step: str, detail: str) -> None:
         self._call(self._listener.session_step, session.id, step, detail)
+
+    def recording(self, report: RecordingReport) -> None:
+        self._call(self._listener.recording_state, report)
 
     def stream_changed(self, stream: StreamId) -> None:
         """Its view may differ; told soon if it does."""

@@ -103,6 +103,13 @@ class FakeMedia:
         self._called("pull", stream, url, username, password, transport)
         self.show(stream, "connecting", via="rtsp", session=None)
 
+    async def start_recording(self, recording: str, source: int, path: str) -> str:
+        self._called("start_recording", recording, str(source), path)
+        return ""
+
+    async def stop_recording(self, recording: str) -> None:
+        self._called("stop_recording", recording)
+
     def stream(self, stream: StreamId) -> StreamView | None:
         return self.views.get(stream)
 
