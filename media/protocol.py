@@ -294,17 +294,8 @@ Notice = (
     | TransportLost
     | LayerState
     | SinkState
-Notice = (
-    Ready
-    | Done
-    | TransportStep
-    | TransportLost
-    | LayerState
-    | SinkState
     | VoiceState
     | PullState
     | RecordingState
-    | Statistics
-)
     | Statistics
 )

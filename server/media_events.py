@@ -14,6 +14,7 @@ class MediaEvents:
     def __init__(self) -> None:
         self._session_step: list[Callable[[MediaSessionId, str, str], None]] = []
         self._stream_changed: list[Callable[[StreamId], None]] = []
+        self._voice_activity: list[Callable[[MediaSessionId, bool, float], None]] = []
         self._slot_changed: list[Callable[[MediaSessionId, int, SlotState], None]] = []
         self._recording_state: list[Callable[[RecordingReport], None]] = []
 
@@ -28,6 +29,13 @@ class MediaEvents:
 
     def on_recording_state(self, subscriber: Callable[[RecordingReport], None]) -> None:
         self._recording_state.append(subscriber)
+
+    def on_voice_activity(self, subscriber: Callable[[MediaSessionId, bool, float], None]) -> None:
+        self._voice_activity.append(subscriber)
+
+    def voice_activity(self, session: MediaSessionId, active: bool, clipped: float) -> None:
+        for subscriber in self._voice_activity:
+            subscriber(session, active, clipped)
 
     def session_step(self, session: MediaSessionId, step: str, detail: str) -> None:
         for subscriber in self._session_step:

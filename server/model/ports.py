@@ -60,6 +60,25 @@ class RecordingReport(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class VoiceListener(msgspec.Struct, frozen=True, kw_only=True):
+    """A voice slot of a sound path."""
+
+    session: MediaSessionId
+    slot: int
+
+
+class VoiceRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a microphone goes: the complete list. None at all = what was held of it is thrown away.
+
+    `recording`: the id under which it is recorded into `path` ("" = not at all).
+    """
+
+    talker: MediaSessionId
+    listeners: tuple[VoiceListener, ...] = ()
+    recording: str = ""
+    path: str = ""
+
+
 class MediaListener(Protocol):
     """Told what becomes of sessions and streams. Called on the event loop; must not block."""
 
@@ -70,6 +89,12 @@ class MediaListener(Protocol):
         """Its `StreamView` (see `MediaNode.stream`) is different now."""
 
     def slot_changed(self, session: MediaSessionId, slot: int, state: SlotState) -> None: ...
+
+    def voice_activity(self, session: MediaSessionId, active: bool, clipped: float) -> None:
+        """A microphone began to send, or has been quiet for 0.15 s and nothing of it waits to leave.
+
+        `clipped`: s at the beginning of the spurt that were held for too long to leave; -1.0 = it went nowhere.
+        """
 
     def recording_state(self, report: RecordingReport) -> None:
         """When media dies every recording that was not over is told "failed"."""
@@ -167,6 +192,16 @@ class RecordingNode(Protocol):
     async def stop_recording(self, recording: str) -> None: ...
 
 
+class VoiceNode(Protocol):
+    """`MediaNode` for talk groups: sound paths and where their microphones go."""
+
+    async def open_voice(self, offer: str, session: MediaSessionId | None) -> Answer:
+        """A sound path's offer: the microphone, then voice slots. With `session`: an ICE restart."""
+
+    async def route_voice(self, routes: Sequence[VoiceRoute]) -> None:
+        """Applied together. Sessions that are gone are left out. Raises Unavailable."""
+
+
 class TrickleNode(MediaNode, Protocol):
     """`MediaNode` for WHIP and WHEP, whose clients speak in SDP fragments (RFC 8840)."""
 
@@ -175,3 +210,7 @@ class TrickleNode(MediaNode, Protocol):
 
         Raises NotFound, BadSdp.
         """
+
+
+class DispatchNode(TrickleNode, VoiceNode, Protocol):
+    """All that a server asks of media."""

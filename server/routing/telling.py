@@ -56,6 +56,9 @@ class Telling:
                 slot.told = state
                 self._call(self._listener.slot_changed, session.id, slot.number, state)
 
+    def voice(self, session: Session, active: bool, clipped: float) -> None:
+        self._call(self._listener.voice_activity, session.id, active, clipped)
+
     def _tell_streams(self) -> None:
         self._flush = None
         changed, self._changed = self._changed, set()

@@ -16,8 +16,9 @@ import msgspec
 from server.auth.permissions import Principal
 from server.model.errors import TooMany
 from server.model.ids import ClientId, MediaSessionId
-from server.signalling.messages import Command, HelloClient, MediaStep, Reply, SlotChanged, User
+from server.signalling.messages import HelloClient, MediaStep, Reply, SlotChanged, User
 from server.signalling.session import MAX_WAITING, Connection, encode
+from server.signalling.wire import Command
 from server.state import View
 
 MEDIA_GRACE: Final = 30.0  # s that a media session outlives its client's connection

@@ -27,7 +27,6 @@ from server.signalling.messages import (
     AuditEntry,
     AuditPage,
     AuditRead,
-    Command,
     JoinLink,
     LinkCreate,
     LinkCreated,
@@ -48,8 +47,8 @@ from server.signalling.messages import (
     SlotShown,
     StreamClose,
     UnitRename,
-    Value,
 )
+from server.signalling.wire import Command, Value
 from server.state import EntityStore
 from server.units.directory import DeviceRecord
 from server.units.links import checked_hours, link_url, qr_svg

@@ -23,17 +23,16 @@ from server.signalling.messages import (
     SCHEMA,
     ClientCommand,
     ClientMessage,
-    Command,
     Goodbye,
     HelloClient,
     HelloServer,
-    Message,
     Ping,
     Pong,
     Problem,
     Reply,
     ServerInfo,
 )
+from server.signalling.wire import Command, Message
 
 if TYPE_CHECKING:
     from server.signalling.clients import Client

@@ -373,7 +373,8 @@ class CallBackTake(Command, frozen=True, kw_only=True, tag="callback.take"):
 class EmergencyStart(Command, frozen=True, kw_only=True, tag="emergency.start"):
     """Raise the emergency alarm of the caller's unit and open its group's floor; `key` counts a re-sent one once.
 
-    `group` "" = the one its key talks in, else its first, else the default one. The microphone sends as at floor.request.
+    `group` "" = the one its key talks in, else its first, else the default one. The microphone sends as at
+    floor.request.
     """
 
     key: Id

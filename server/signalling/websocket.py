@@ -28,8 +28,9 @@ from server.model.ids import DeviceId, LinkId, MediaSessionId
 from server.model.ports import SlotState
 from server.signalling.clients import Admission, Client
 from server.signalling.commands import COMMANDS, Services, perform
-from server.signalling.messages import MAX_FRAME, Command, HelloClient, ServerInfo, SlotChanged, User
+from server.signalling.messages import MAX_FRAME, HelloClient, ServerInfo, SlotChanged, User
 from server.signalling.session import CommandReceived, Connection, HelloReceived, Phase
+from server.signalling.wire import Command
 from server.state import View
 from server.units.directory import DeviceRecord
 
