@@ -1,0 +1,1 @@
+"""Patches of talk groups. Pure."""
