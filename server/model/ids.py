@@ -16,5 +16,4 @@ LegId = NewType("LegId", str)  # one way of one member into a group: a console t
 GroupId = NewType("GroupId", str)
 PatchId = NewType("PatchId", str)  # "P1" to "P9"
 FloorId = NewType("FloorId", str)  # the GroupId or PatchId it arbitrates
-SpurtId = NewType("SpurtId", str)  # one talk spurt
 AlarmId = NewType("AlarmId", str)

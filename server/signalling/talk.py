@@ -39,7 +39,7 @@ class Listener(Value, frozen=True, kw_only=True):
 
     leg: str
     name: str
-    kind: str  # console | phone
+    kind: str  # browser | phone | radio | satellite | sip
     unit: str
     user: str
     selected: bool
@@ -67,7 +67,7 @@ class Group(Value, frozen=True, kw_only=True):
 
 
 class Talker(Value, frozen=True, kw_only=True):
-    """Who has a floor. `kind`: console | phone | radio | satellite | sip."""
+    """Who has a floor. `kind`: browser | phone | radio | satellite | sip."""
 
     leg: str
     name: str
