@@ -2,7 +2,8 @@
 
 Every input (a key, a word of media, a timer) goes to the floors concerned; what they say happened becomes words for
 the legs, open and closed microphones, recordings and the entities that everybody sees. Nothing in it waits: routes
-leave by `run`, the database is not asked. Floors are owned through `_floors` alone, so that a lease can stand behind it.
+leave by `run`, the database is not asked. Floors are owned through `_floors` alone, so that a lease can stand behind
+it.
 """
 
 from __future__ import annotations
