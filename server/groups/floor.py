@@ -24,6 +24,7 @@ from server.groups.floor_events import (
     Denied,
     Ended,
     FloorEvent,
+    FloorState,
     Granted,
     GrantEnd,
     Idle,
@@ -68,26 +69,6 @@ __all__ = [
 ]
 
 QUIET: Final = 0.15  # s that a microphone has been quiet when `voice` says that it is
-
-
-class FloorState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true now, for who joins late (radio.md 9.5) and for who missed something."""
-
-    sequence: int
-    talker: LegId | None = None
-    since: float | None = None  # of the talker
-    talked: float = 0.0  # s
-    urgency: Urgency = Urgency.NORMAL  # of the talker
-    by_carrier: bool = False
-    until: float | None = None  # of the talker's limit; None = none
-    in_tail: bool = False
-    queue: tuple[LegId, ...] = ()  # next one first
-    hang_until: float | None = None  # not None = idle, the call still lasts
-    emergency: bool = False  # the group's emergency state
-    blocked: Cause | None = None
-    over: tuple[
-        LegId, ...
-    ] = ()  # they transmit without having the floor: collided, or revoked and not to be told
 
 
 class Floor:

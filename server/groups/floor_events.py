@@ -122,6 +122,24 @@ class Collision(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[LegId, ...]
 
 
+class FloorState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is true now, for who joins late and for who missed something."""
+
+    sequence: int
+    talker: LegId | None = None
+    since: float | None = None  # of the talker
+    talked: float = 0.0  # s
+    urgency: Urgency = Urgency.NORMAL  # of the talker
+    by_carrier: bool = False
+    until: float | None = None  # of the talker's limit; None = none
+    in_tail: bool = False
+    queue: tuple[LegId, ...] = ()  # next one first
+    hang_until: float | None = None  # not None = idle, the call still lasts
+    emergency: bool = False  # the group's emergency state
+    blocked: Cause | None = None
+    over: tuple[LegId, ...] = ()  # transmit without the floor: collided, or revoked and not to be told
+
+
 FloorEvent: TypeAlias = (
     Granted
     | Denied

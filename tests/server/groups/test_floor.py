@@ -356,6 +356,46 @@ def test_a_queued_user_whose_path_closed_is_passed_over_and_keeps_the_place(grou
     assert taken(group.floor.path(B, True, 1.7)) == [B]
 
 
+def test_asking_again_with_less_urgency_keeps_the_place(group: DrivenFloor) -> None:
+    group.press(A, 1.0, EMERGENCY)
+    group.press(B, 1.1, PERIL)
+    group.press(C, 1.2, PERIL)
+    group.press(B, 1.3)
+    assert group.floor.state(1.3).queue == (B, C)
+    group.press(C, 1.4, ALL_CALL)
+    assert group.floor.state(1.4).queue == (C, B)
+
+
+def test_the_queue_follows_a_change_of_priority(group: DrivenFloor) -> None:
+    group.press(A, 1.0)
+    group.press(B, 1.1)
+    group.press(C, 1.2)
+    assert group.floor.change(C, Rights(priority=6), 1.3) == [
+        Queued(leg=C, position=1, size=2),
+        Queued(leg=B, position=2, size=2),
+    ]
+
+
+def test_in_an_emergency_state_normal_and_peril_wait_alike(group: DrivenFloor) -> None:
+    group.floor.set_emergency(True, 0.5)
+    group.press(A, 1.0, EMERGENCY)
+    group.press(B, 1.1)
+    group.press(C, 1.2, PERIL)
+    assert group.floor.state(1.2).queue == (B, C)
+
+
+def test_who_waited_too_long_must_let_the_key_go() -> None:
+    group = DrivenFloor(FloorRules(queue_wait=0.5))
+    group.press(A, 1.0)
+    group.press(B, 1.1)
+    group.press(C, 1.1)
+    group.floor.cancel(C, 1.2)
+    group.press(B, 1.4)  # does not prolong it
+    assert group.run(1.7) == [Unqueued(leg=B, cause=Cause.WAITED)]
+    assert group.press(B, 1.8) == [Denied(leg=B, cause=Cause.KEY_HELD, talker=A)]
+    assert isinstance(group.press(C, 1.8)[0], Queued)
+
+
 # ---- taking over ----
 
 
@@ -512,6 +552,46 @@ def test_a_half_duplex_talker_is_cut_but_not_told(group: DrivenFloor) -> None:
     assert group.floor.state(1.5).over == (LegId("sat"),)
     group.floor.release(LegId("sat"), 2.0)
     assert group.floor.state(2.0).over == ()
+
+
+def test_a_carrier_that_comes_again_in_its_own_tail_is_a_new_grant(group: DrivenFloor) -> None:
+    group.floor.carrier(RADIO, True, 1.0)
+    group.floor.voice(RADIO, True, 1.1)
+    group.floor.carrier(RADIO, False, 5.0)
+    assert group.floor.carrier(RADIO, True, 5.1)[0] == Released(leg=RADIO)
+    assert group.talker == RADIO
+
+
+def test_a_carrier_does_not_collide_with_the_tail_of_another(group: DrivenFloor) -> None:
+    group.floor.carrier(RADIO, True, 1.0)
+    group.floor.voice(RADIO, True, 1.1)
+    group.floor.carrier(RADIO, False, 5.0)
+    assert taken(group.floor.carrier(OTHER_RADIO, True, 5.1)) == [OTHER_RADIO]
+
+
+def test_after_an_emergency_the_next_emergency_comes_before_a_carrier(group: DrivenFloor) -> None:
+    group.press(A, 1.0, EMERGENCY)
+    group.press(C, 1.1)
+    group.press(B, 1.1, EMERGENCY)
+    group.floor.carrier(RADIO, True, 1.2)
+    assert taken(group.floor.release(A, 1.3)) == [B]
+    assert taken(group.floor.release(B, 1.4)) == [RADIO]
+
+
+def test_the_urgency_of_a_carrier_that_collides_is_kept(group: DrivenFloor) -> None:
+    group.press(A, 1.0, EMERGENCY)
+    group.press(RADIO, 1.1, PERIL)
+    assert group.press(RADIO, 1.2) == [Collision(legs=(A, RADIO))]
+    assert group.floor.release(A, 1.3)[1] == Granted(leg=RADIO, until=31.3, urgency=PERIL, sequence=2)
+
+
+def test_a_lost_carrier_that_let_go_counts_again(group: DrivenFloor) -> None:
+    group.floor.carrier(RADIO, True, 1.0)
+    group.run(2.0)
+    group.floor.carrier(RADIO, False, 2.1)
+    group.press(A, 3.0, EMERGENCY)
+    group.floor.carrier(RADIO, True, 3.1)
+    assert taken(group.floor.release(A, 3.2)) == [RADIO]
 
 
 def test_a_carrier_that_may_not_talk_is_not_heard_until_it_may(group: DrivenFloor) -> None:
