@@ -62,9 +62,12 @@ class StoredGroups:
 
     async def load(self) -> tuple[list[GroupRecord], list[PatchRow]]:
         """Everything; a fresh database gets its first groups."""
-        async with self._database.write() as connection:
-            if not (await connection.execute(select(func.count()).select_from(groups))).scalar_one():
+        async with self._database.read() as connection:
+            known = (await connection.execute(select(func.count()).select_from(groups))).scalar_one()
+        if not known:
+            async with self._database.write() as connection:
                 await self._seed(connection)
+        async with self._database.read() as connection:
             rows = (await connection.execute(select(groups).order_by(groups.c.number))).all()
             members = (await connection.execute(select(group_members))).all()
             patch_rows = (await connection.execute(select(patches).order_by(patches.c.id))).all()

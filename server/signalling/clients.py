@@ -112,7 +112,7 @@ class Client:
         view = msgspec.structs.replace(self.view, groups=groups)
         if view != self.view:
             self.admission = msgspec.structs.replace(self.admission, view=view)
-            if self.connection is not None and not view.everything:
+            if self.connection is not None:
                 self.connection.see_anew()
 
     def tell(self, message: Message) -> None:

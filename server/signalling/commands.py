@@ -32,6 +32,7 @@ from server.signalling.messages import (
     Reply,
     SessionEnd,
     SessionList,
+    SlotChanged,
     SlotInfo,
     SlotSet,
     SlotShown,
@@ -152,7 +153,7 @@ async def _set_slots(services: Services, client: Client, command: SlotSet) -> No
 async def _shown(services: Services, client: Client, command: SlotShown) -> None:
     media = _own(client, command.session, "console")
     slot = media.slots.get(command.slot)
-    if slot is not None and slot.stream == command.stream:
+    if isinstance(slot, SlotChanged) and slot.stream == command.stream:
         services.catalogue.shown(command.stream, command.state)
 
 

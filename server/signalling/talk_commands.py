@@ -10,7 +10,7 @@ from typing import Final
 
 from server.alarms.alarm import Officer, Where
 from server.alarms.desk import Press
-from server.auth.permissions import Action
+from server.auth.permissions import Action, Principal
 from server.groups.attached import Attached
 from server.groups.causes import Cause
 from server.groups.floor import Urgency
@@ -70,23 +70,22 @@ URGENCIES: Final = {
 assert SLOTS == 8  # noqa: S101 - PROTOCOL.md says so
 
 
+def subject(who: Principal, unit: UnitId) -> Subject:
+    """Who that is to talk groups: an officer has an account, a phone a unit, a field account's phone both."""
+    return Subject(role=who.role, user=UserId(who.id if who.session else ""), unit=unit)
+
+
 def subject_of(client: Client) -> Subject:
-    """Who the client is to talk groups: an officer has an account, a phone a unit, a field account's phone both."""
-    who = client.principal
-    return Subject(
-        role=who.role,
-        user=UserId(who.id if who.session else ""),
-        unit=UnitId(client.view.unit),
-    )
+    return subject(client.principal, UnitId(client.view.unit))
 
 
 def leg_of(services: Services, client: Client) -> Attached:
     """The client's leg; made at the first use."""
-    subject = subject_of(client)
-    unit = services.roster.directory.units.get(subject.unit) if subject.unit else None
+    who = subject_of(client)
+    unit = services.roster.directory.units.get(who.unit) if who.unit else None
     return services.exchange.attach(
-        Leg(id=leg_id(client), kind="phone" if subject.unit else "browser"),
-        subject,
+        Leg(id=leg_id(client), kind="phone" if who.unit else "browser"),
+        who,
         unit.name if unit is not None else client.principal.name,
         DeviceId(client.principal.device),
         client,
