@@ -8,7 +8,7 @@ export default defineConfig({
   plugins: [
     sprite(),
     live(process.env.FENGSUI_SERVER ?? "https://127.0.0.1:8443"),
-    budgets({ console: 60_000, phone: 80_000, enter: 30_000 }),
+    budgets({ console: 60_000, phone: 80_000, enter: 30_000 }, 40_000),
   ],
   build: {
     target: "chrome109",

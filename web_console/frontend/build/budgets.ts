@@ -1,9 +1,13 @@
-/** Prints what each page weighs (gzip, with everything it loads) and fails the build that is over its budget. */
+/**
+ * Prints what each page weighs (gzip, with everything that it loads before it is drawn) and each part that is fetched
+ * when it is first needed, and fails the build that is over its budget.
+ */
 import { basename } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Plugin } from "vite";
 
-export function budgets(limits: Record<string, number>): Plugin {
+/** `limits` by page; `part`: of each part that comes later. */
+export function budgets(limits: Record<string, number>, part: number): Plugin {
   return {
     name: "budgets",
     apply: "build",
@@ -13,24 +17,49 @@ export function budgets(limits: Record<string, number>): Plugin {
         if (!item) return 0;
         return gzipSync(item.type === "chunk" ? item.code : item.source).length;
       };
-      const over: string[] = [];
-      for (const [page, limit] of Object.entries(limits)) {
-        const files = new Set<string>();
-        const collect = (name: string): void => {
+      const later = new Set(
+        Object.values(bundle).flatMap((item) => (item.type === "chunk" ? item.dynamicImports : [])),
+      );
+      const assetsLater = new Set(
+        [...later].flatMap((name) => {
           const item = bundle[name];
-          if (!item || files.has(name)) return;
-          files.add(name);
-          if (item.type !== "chunk") return;
-          for (const one of item.viteMetadata?.importedCss ?? []) collect(one);
-          for (const one of Object.keys(bundle)) if (item.code.includes(basename(one))) collect(one);
-        };
-        for (const [name, item] of Object.entries(bundle)) {
-          if (item.type === "chunk" && item.isEntry && item.name === page) collect(name);
+          return item?.type === "chunk" ? [...(item.viteMetadata?.importedCss ?? [])] : [];
+        }),
+      );
+      const collect = (name: string, files: Set<string>): Set<string> => {
+        const item = bundle[name];
+        if (!item || files.has(name)) return files;
+        files.add(name);
+        if (item.type !== "chunk") return files;
+        for (const one of item.viteMetadata?.importedCss ?? []) collect(one, files);
+        for (const one of Object.keys(bundle)) {
+          if (!later.has(one) && !assetsLater.has(one) && item.code.includes(basename(one)))
+            collect(one, files);
         }
-        const size = [...files].reduce((sum, name) => sum + weigh(name), 0);
-        const line = `${page.padEnd(8)} ${(size / 1000).toFixed(1).padStart(6)} kB gzip of ${limit / 1000} kB`;
+        return files;
+      };
+      const over: string[] = [];
+      const say = (name: string, size: number, limit: number): void => {
+        const line = `${name.padEnd(10)} ${(size / 1000).toFixed(1).padStart(6)} kB gzip of ${limit / 1000} kB`;
         this.info(line);
         if (size === 0 || size > limit) over.push(line);
+      };
+      const sum = (files: Iterable<string>): number =>
+        [...files].reduce((total, name) => total + weigh(name), 0);
+      const atOnce = new Map<string, Set<string>>();
+      for (const page of Object.keys(limits)) {
+        const files = new Set<string>();
+        for (const [name, item] of Object.entries(bundle)) {
+          if (item.type === "chunk" && item.isEntry && item.name === page) collect(name, files);
+        }
+        atOnce.set(page, files);
+        say(page, sum(files), limits[page] ?? 0);
+      }
+      const loaded = new Set([...atOnce.values()].flatMap((files) => [...files]));
+      for (const name of later) {
+        const item = bundle[name];
+        const files = [...collect(name, new Set())].filter((one) => !loaded.has(one));
+        if (item?.type === "chunk") say(`+ ${item.name}`, sum(files), part);
       }
       if (over.length) this.error(`over budget: ${over.join("; ")}`);
     },

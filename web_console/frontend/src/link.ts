@@ -18,7 +18,7 @@ export interface LinkStatus {
   ended: string;
 }
 
-export type Delivered = Extract<ServerMessage, { type: "snapshot" | "delta" | "slot" | "media" | "pong" }>;
+export type Delivered = Exclude<ServerMessage, { type: "hello" | "reply" | "goodbye" }>;
 
 export interface LinkEvents {
   hello: (hello: Hello) => void;
@@ -98,6 +98,11 @@ export class Link {
       this.replies.set(id, resolve as (outcome: Outcome<unknown>) => void);
       this.act([]);
     });
+  }
+
+  /** The key is still held: see PROTOCOL.md, Talking. */
+  alive(): void {
+    if (this.core.tell("floor.alive")) this.act([]);
   }
 
   private open(): void {

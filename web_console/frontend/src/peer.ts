@@ -7,7 +7,7 @@ import type { MediaAnswer, MediaStep } from "./messages.ts";
 import { Recovery, type RecoveryPhase } from "./recovery.ts";
 
 export interface PeerHooks {
-  kind: "console" | "phone";
+  kind: "console" | "phone" | "voice";
   /** Put the sections into a fresh connection. */
   prepare: (pc: RTCPeerConnection) => void;
   /** An answer was applied. */

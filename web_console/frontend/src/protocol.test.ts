@@ -280,6 +280,14 @@ describe("commands", () => {
   });
 });
 
+it("says on a connection what has no answer, and forgets it where there is none", () => {
+  expect(core.tell("floor.alive")).toBe(false);
+  connect(0);
+  core.takeOutgoing();
+  expect(core.tell("floor.alive")).toBe(true);
+  expect(sent()).toEqual([{ type: "floor.alive" }]);
+});
+
 it("counts what it does not understand and goes on", () => {
   connect(0);
   expect(core.received("{", 1)).toEqual([]);

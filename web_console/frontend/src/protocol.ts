@@ -179,6 +179,8 @@ export class LinkCore {
         this.attempt = 0;
         break;
       case "slot":
+      case "voice.slot":
+      case "floor.told":
       case "media":
         break;
       default:
@@ -200,6 +202,13 @@ export class LinkCore {
     this.waiting.set(id, { text, persistence, sent });
     if (sent) this.outgoing.push(text);
     return id;
+  }
+
+  /** Say something that has no answer and is worthless later. False: there is no connection to say it on. */
+  tell(type: string, fields: object = {}): boolean {
+    if (this.phase !== "ready") return false;
+    this.outgoing.push(JSON.stringify({ type, ...fields }));
+    return true;
   }
 
   private greeted(hello: Hello, now: number): Action[] {

@@ -40,6 +40,12 @@ const snapshot: Snapshot = {
   ],
   links: [],
   health: [],
+  groups: [],
+  floors: [],
+  patches: [],
+  calls: [],
+  callbacks: [],
+  alarms: [],
 };
 
 describe("state", () => {

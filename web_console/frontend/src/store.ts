@@ -1,13 +1,10 @@
 /** What the server has said, as tables by id: pure, each step gives a new state and keeps the tables it did not touch. */
-import type { Change, Delta, Device, HealthRow, JoinLink, Kind, Snapshot, Stream, Unit } from "./messages.ts";
+import type { Change, Delta, Device, Entities, Kind, Snapshot, Stream, Unit } from "./messages.ts";
 
-export interface World {
+type Tables = { readonly [K in Kind]: ReadonlyMap<string, Entities[K]> };
+
+export interface World extends Tables {
   rev: number;
-  unit: ReadonlyMap<string, Unit>;
-  device: ReadonlyMap<string, Device>;
-  stream: ReadonlyMap<string, Stream>;
-  link: ReadonlyMap<string, JoinLink>;
-  health: ReadonlyMap<string, HealthRow>;
 }
 
 export const EMPTY: World = {
@@ -17,6 +14,12 @@ export const EMPTY: World = {
   stream: new Map(),
   link: new Map(),
   health: new Map(),
+  group: new Map(),
+  floor: new Map(),
+  patch: new Map(),
+  call: new Map(),
+  callback: new Map(),
+  alarm: new Map(),
 };
 
 const byId = <T extends { id: string }>(rows: readonly T[] | undefined): Map<string, T> =>
@@ -30,6 +33,12 @@ export function applySnapshot(snapshot: Snapshot): World {
     stream: byId(snapshot.streams),
     link: byId(snapshot.links),
     health: byId(snapshot.health),
+    group: byId(snapshot.groups),
+    floor: byId(snapshot.floors),
+    patch: byId(snapshot.patches),
+    call: byId(snapshot.calls),
+    callback: byId(snapshot.callbacks),
+    alarm: byId(snapshot.alarms),
   };
 }
 

@@ -11,12 +11,14 @@ import { setTheme, THEMES, theme } from "../theme.ts";
 import { clockTime, date } from "../times.ts";
 import { levelName } from "../views/level.ts";
 import { ModelContext, useModel } from "./context.ts";
-import { HealthPage } from "./health.tsx";
-import { Help } from "./help.tsx";
-import { Invite } from "./invite.tsx";
+import { later } from "./lazy.tsx";
 import { Menu } from "./menu.tsx";
 import type { ConsoleModel, Page } from "./model.ts";
 import { WallPage } from "./wall.tsx";
+
+const HealthPage = later(async () => (await import("./health.tsx")).HealthPage);
+const Help = later(async () => (await import("./help.tsx")).Help);
+const Invite = later(async () => (await import("./invite.tsx")).Invite);
 
 export function Console({ model }: { model: ConsoleModel }) {
   const status = model.link.status.value;
@@ -38,7 +40,7 @@ export function Console({ model }: { model: ConsoleModel }) {
         <main id="main" tabIndex={-1}>
           {status.ended ? <Ended reason={status.ended} /> : !status.everReady && <Starting />}
           <WallPage />
-          <HealthPage />
+          {model.page.value === "/health" && <HealthPage />}
         </main>
       </div>
       {model.typed.value && (

@@ -1,4 +1,5 @@
 /** How every part of the server is, and for each stream how far it came and why no further. */
+import "../styles/health.css";
 import { beat, serverTime } from "../clock.ts";
 import { copy } from "../copy.ts";
 import { Icon } from "../icon.tsx";
@@ -48,7 +49,7 @@ export function HealthPage() {
     .flatMap((row) => row.streams)
     .sort((a, b) => Number(a.state === "live") - Number(b.state === "live"));
   return (
-    <div class="page health" hidden={model.page.value !== "/health"}>
+    <div class="page health">
       <header>
         <h1>{t("health_title")}</h1>
         <span class="dim num">{t("list_true_at", { time: clockTime(model.trueAt.value) })}</span>

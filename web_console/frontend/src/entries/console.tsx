@@ -1,11 +1,11 @@
 import "../styles/base.css";
 import "../styles/panel.css";
 import "../styles/wall.css";
-import "../styles/health.css";
 import "../styles/console.css";
 import { render } from "preact";
 import { Console } from "../console/frame.tsx";
 import { installKeys } from "../console/keys.ts";
+import { fetchParts } from "../console/lazy.tsx";
 import { ConsoleModel } from "../console/model.ts";
 import { installIcons } from "../icon.tsx";
 import { readInitial } from "../initial.ts";
@@ -20,3 +20,4 @@ const model = new ConsoleModel(initial);
 render(<Console model={model} />, document.getElementById("app") as HTMLElement);
 installKeys(model);
 model.start();
+setTimeout(() => void fetchParts(), 3000);
