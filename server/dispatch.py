@@ -77,7 +77,13 @@ async def make_dispatch(
     )
     events.on_stream_changed(catalogue.stream_changed)
     events.on_session_step(catalogue.session_step)
-    talk = await make_talk(people, node, events, store, roster, changes)
+
+    async def account_names() -> dict[str, str]:
+        return {user.id: user.name for user in await people.users.all()}
+
+    talk = await make_talk(
+        people.database, people.audit, clock, node, events, store, roster, changes, account_names
+    )
     services = Services(
         node=node,
         clients=Clients(per_credential=config.limits.websockets_per_session),

@@ -6,11 +6,12 @@ Made by `server.dispatch`. Knows media only as a `VoiceNode`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from server.alarms.desk import AlarmDesk
+from server.auth.audit import Audit
 from server.groups.callbacks import CallBacks
 from server.groups.calls import Calls
 from server.groups.exchange import Exchange
@@ -21,12 +22,13 @@ from server.groups.spurts import SpurtLog
 from server.groups.stored import StoredGroups
 from server.media_events import MediaEvents
 from server.metrics import Statistics
+from server.model.clock import Clock
 from server.model.ids import UnitId
-from server.model.ports import DispatchNode
-from server.people import People
+from server.model.ports import VoiceNode
 from server.recordings.recorder import SpurtRecorder
 from server.state import EntityStore
 from server.storage.changes import ChangeWatch
+from server.storage.engine import Database
 from server.units.roster import Roster
 
 TICK: Final = 0.5  # s between looks at calls and call-backs
@@ -47,16 +49,18 @@ class Talk:
 
 
 async def make_talk(
-    people: People,
-    node: DispatchNode,
+    database: Database,
+    audit: Audit,
+    clock: Clock,
+    node: VoiceNode,
     events: MediaEvents,
     store: EntityStore,
     roster: Roster,
     changes: ChangeWatch,
+    account_names: Callable[[], Awaitable[Mapping[str, str]]],
 ) -> Talk:
     """Raises StorageAway. Names of members follow `changes`."""
-    clock, database = people.clock, people.database
-    groups = Groups(StoredGroups(database, people.audit, clock), clock)
+    groups = Groups(StoredGroups(database, audit, clock), clock)
     recorder = SpurtRecorder()
     accounts: dict[str, str] = {}
 
@@ -75,7 +79,7 @@ async def make_talk(
     )
     calls = Calls(exchange, groups, store, clock)
     callbacks = CallBacks(database, store, clock)
-    alarms = AlarmDesk(database, people.audit, store, clock)
+    alarms = AlarmDesk(database, audit, store, clock)
     alarms.on_emergency(exchange.set_emergency)
     exchange.on_path(calls.path)
     events.on_session_step(exchange.session_step)
@@ -83,8 +87,9 @@ async def make_talk(
     events.on_recording_state(recorder.state)
 
     async def names_changed() -> None:
+        names = await account_names()
         accounts.clear()
-        accounts.update({user.id: user.name for user in await people.users.all()})
+        accounts.update(names)
         exchange.regroup()
 
     await groups.load()
