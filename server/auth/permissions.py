@@ -21,6 +21,9 @@ class Action(StrEnum):
     LINK_CREATE = "link.create"  # and revoke
     UNIT_EDIT = "unit.edit"
     POSITION_REPORT = "position.report"  # the caller's own unit
+    RECORDING_SEARCH = "recording.search"
+    RECORDING_PLAY = "recording.play"
+    RECORDING_ERASE = "recording.erase"  # and hold as evidence
     HEALTH_READ = "health.read"
     AUDIT_READ = "audit.read"
     METRICS_READ = "metrics.read"
@@ -45,6 +48,8 @@ _DISPATCHER: Final = frozenset(
         Action.STREAM_CLOSE,
         Action.LINK_CREATE,
         Action.UNIT_EDIT,
+        Action.RECORDING_SEARCH,
+        Action.RECORDING_PLAY,
         Action.HEALTH_READ,
         Action.SESSION_OWN,
         Action.SOCKET_OPEN,
@@ -52,7 +57,8 @@ _DISPATCHER: Final = frozenset(
 )
 
 ALLOWED: Final[dict[Role, frozenset[Action]]] = {
-    Role.ADMIN: _DISPATCHER | {Action.AUDIT_READ, Action.METRICS_READ, Action.SESSION_ALL},
+    Role.ADMIN: _DISPATCHER
+    | {Action.RECORDING_ERASE, Action.AUDIT_READ, Action.METRICS_READ, Action.SESSION_ALL},
     Role.DISPATCHER: _DISPATCHER,
     Role.FIELD: frozenset(
         {Action.STREAM_PUBLISH, Action.POSITION_REPORT, Action.SESSION_OWN, Action.SOCKET_OPEN}
