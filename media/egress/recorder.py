@@ -139,7 +139,8 @@ class Recorder:
             take = self._takes.get(event.recording) or self._ending.get(event.recording)
             if event.state != "started":
                 self._forget(event.recording)
-            self.counters["recorder_failed"] += event.state == "failed"
+            if event.state == "failed":
+                self.counters["recorder_failed"] += 1
             self.reports.append(
                 RecordingState(
                     recording=event.recording,

@@ -71,7 +71,8 @@ class Timeline:
             if begin in self._waiting:
                 continue
             if self._next is not None and begin <= self._done:
-                self.counters["recorder_late"] += not offset
+                if not offset:
+                    self.counters["recorder_late"] += 1
                 continue
             self._waiting[begin] = _Waiting(frame, now)
         return made + self._released(now)
