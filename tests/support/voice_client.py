@@ -39,14 +39,14 @@ Sound = NDArray[np.int16]
 
 
 class Microphone(MediaStreamTrack):
-    """A tone of `pitch` Hz while `on`; nothing at all else, as an encoding that is not active."""
+    """A tone of `pitch` Hz while `sending`; nothing at all else, as an encoding that is not active."""
 
     kind = "audio"
 
     def __init__(self, pitch: float) -> None:
         super().__init__()
         self.pitch = pitch
-        self.on = asyncio.Event()
+        self.sending = asyncio.Event()
         self.pressed_at = 0.0
         self._sample = 0
         self._due = 0.0
@@ -56,17 +56,17 @@ class Microphone(MediaStreamTrack):
         self._first = True
         self.pressed_at = self._due = time.monotonic()
         self._sample = int(self._due * RATE)
-        self.on.set()
+        self.sending.set()
 
     def stop_speaking(self) -> None:
-        self.on.clear()
+        self.sending.clear()
 
     async def recv(self) -> AudioFrame:
         while True:
-            await self.on.wait()
+            await self.sending.wait()
             self._due += FRAME / RATE
             await asyncio.sleep(max(0.0, self._due - time.monotonic()))
-            if self.on.is_set():
+            if self.sending.is_set():
                 break
         pitch, self._first = MARKER if self._first else self.pitch, False
         phase = (self._sample + np.arange(FRAME)) * (2 * np.pi * pitch / RATE)
@@ -171,11 +171,11 @@ class Radio:
                         self.entities[kind] = {value["id"]: value for value in values}
             case "delta":
                 for change in message["changes"]:
-                    kind = self.entities.setdefault(change["kind"], {})
+                    known = self.entities.setdefault(change["kind"], {})
                     if change["value"] is None:
-                        kind.pop(change["id"], None)
+                        known.pop(change["id"], None)
                     else:
-                        kind[change["id"]] = change["value"]
+                        known[change["id"]] = change["value"]
             case "reply":
                 waiting = self._replies.pop(message["id"], None)
                 if waiting is not None and not waiting.done():
@@ -241,7 +241,8 @@ class Radio:
         return next(group for group in self.entities["group"].values() if group["name"] == name)
 
     def floor(self, name: str) -> dict[str, Any]:
-        return self.entities["floor"][self.group(name)["id"]]
+        found: dict[str, Any] = self.entities["floor"][self.group(name)["id"]]
+        return found
 
     async def tune(self, *names: str) -> None:
         """Listen to these groups, and talk in them."""
