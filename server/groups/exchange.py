@@ -166,6 +166,7 @@ class Exchange:
             self._by_session[session] = attached.id
         if was == up:
             return
+        self._open(attached.id, self.legs)
         now = self._clock.now()
         for row in self._rows_of(attached.id):
             self._happened(row, row.floor.path(attached.id, up, now))
@@ -285,7 +286,7 @@ class Exchange:
     def disconnect(self, call: str) -> None:
         legs = self._calls.pop(call, ())
         for leg in legs:
-            if leg in self.legs:
+            if leg in self.legs and call_name(call) in self.legs[leg].extra:
                 self.legs[leg].extra.remove(call_name(call))
         for leg in legs:
             if leg in self.legs:
@@ -415,16 +416,15 @@ class Exchange:
         self._open(leg, row.legs)
 
     def _open(self, leg: LegId, listeners: Iterable[LegId]) -> None:
-        """The microphone of a leg is heard in all the floors it has, and in its calls."""
-        groups = [
-            group
-            for floor in self._talking.get(leg, {})
-            if floor in self._floors
-            for group in self._floors[floor].groups
-        ]
-        calls = [call_name(call) for call, legs in self._calls.items() if leg in legs]
-        self._board.open(leg, (*calls, *groups), listeners)
+        """The microphone of a leg with a sound path is heard in all the floors it has, and in its calls."""
         attached = self.legs.get(leg)
+        groups: list[GroupId] = []
+        calls: list[str] = []
+        if attached is not None and attached.path:
+            floors = [self._floors[floor] for floor in self._talking.get(leg, {}) if floor in self._floors]
+            groups = [group for row in floors for group in row.groups]
+            calls = [call_name(call) for call, legs in self._calls.items() if leg in legs]
+        self._board.open(leg, (*calls, *groups), listeners)
         self._board.record(leg, *self._spurts.follow(leg, attached, groups, self._urgency_of(leg)))
 
     def _urgency_of(self, leg: LegId) -> Urgency:
