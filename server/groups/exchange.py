@@ -201,8 +201,10 @@ class Exchange:
         self._rejoin(attached)
         self._show_groups({*before, *attached.listening})
 
-    def request(self, leg_id: LegId, groups: Iterable[GroupId], urgency: Urgency) -> tuple[FloorAnswer, ...]:
-        """The key is down."""
+    def request(
+        self, leg_id: LegId, groups: Iterable[GroupId], urgency: Urgency, *, barge_in: bool = False
+    ) -> tuple[FloorAnswer, ...]:
+        """The key is down; `barge_in`: to take the floor from an equal, too (强插)."""
         attached, now = self.legs[leg_id], self._clock.now()
         answers: dict[GroupId, FloorAnswer] = {}
         by_floor: dict[FloorId, list[GroupId]] = {}
@@ -218,7 +220,8 @@ class Exchange:
             asked = max(urgency, Urgency.ALL_CALL) if all_call and all_call.id in row.groups else urgency
             attached.asked[floor] = tuple(named)
             self._counters["requests_total"] += 1
-            told = self._happened(row, row.floor.request(leg_id, asked, now), asking=leg_id)
+            events = row.floor.request(leg_id, asked, now, barge_in=barge_in)
+            told = self._happened(row, events, asking=leg_id)
             for group in named:
                 answers[group] = _answer(group, told)
         if not any(answer.state == "granted" for answer in answers.values()):

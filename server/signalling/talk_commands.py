@@ -143,7 +143,8 @@ async def _tune(services: Services, client: Client, command: GroupTune) -> None:
 async def _request(services: Services, client: Client, command: FloorRequest) -> Value:
     leg = leg_of(services, client)
     groups = [GroupId(group) for group in command.groups]
-    return FloorAnswers(answers=services.exchange.request(leg.id, groups, URGENCIES[command.urgency]))
+    answers = services.exchange.request(leg.id, groups, URGENCIES[command.urgency], barge_in=command.barge_in)
+    return FloorAnswers(answers=answers)
 
 
 async def _release(services: Services, client: Client, command: FloorRelease) -> None:
