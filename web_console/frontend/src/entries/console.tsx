@@ -1,23 +1,26 @@
 import "../styles/base.css";
 import "../styles/panel.css";
-import "../styles/wall.css";
 import "../styles/console.css";
+import "../styles/talk.css";
 import { render } from "preact";
 import { Console } from "../console/frame.tsx";
 import { installKeys } from "../console/keys.ts";
 import { fetchParts } from "../console/lazy.tsx";
 import { ConsoleModel } from "../console/model.ts";
+import { installTalkKeys, RIGHT_CTRL } from "../console/talk-keys.ts";
 import { installIcons } from "../icon.tsx";
 import { readInitial } from "../initial.ts";
 import { startLanguage } from "../language.ts";
+import { load } from "../storage.ts";
 import { startTheme } from "../theme.ts";
 
 const initial = readInitial();
 startTheme();
-startLanguage(initial.language);
+await startLanguage(initial.language);
 installIcons();
 const model = new ConsoleModel(initial);
 render(<Console model={model} />, document.getElementById("app") as HTMLElement);
 installKeys(model);
+installTalkKeys(model.desk, () => load(RIGHT_CTRL, false));
 model.start();
 setTimeout(() => void fetchParts(), 3000);
