@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from media.egress.seam import Recordings
 from media.ingest.pulls import Pulls
 from media.log import FaultLog
 from media.outbox import Outbox
@@ -21,13 +22,17 @@ from media.protocol import (
     GetStatistics,
     OpenIce,
     PullState,
+    RecordingState,
     Request,
     RestartIce,
     SetDemands,
     StartPull,
+    StartRecording,
     Statistics,
     StopPull,
+    StopRecording,
     TransportLost,
+    VoiceState,
 )
 from media.relay.bandwidth import BandwidthEstimator
 from media.relay.engine import RelayEngine
@@ -46,6 +51,7 @@ from media.relay.messages import (
     StunReceived,
     Transaction,
     TransportKind,
+    VoiceActivity,
 )
 from media.relay.selection import LayerSelection
 from media.settings import MediaSettings
@@ -53,7 +59,9 @@ from media.transport.dtls import DtlsFactory
 from media.transport.token_bucket import TokenBucket
 from media.transport.webrtc import ROLES, Steps, WebRtcTransport
 
-MakePulls = Callable[[Callable[[Sequence[Command]], str], Callable[[PullState], None]], Pulls]
+ApplyCommands = Callable[[Sequence[Command]], str]
+MakePulls = Callable[[ApplyCommands, Callable[[PullState], None]], Pulls]
+MakeRecordings = Callable[[ApplyCommands, Callable[[RecordingState], None]], Recordings]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +88,7 @@ class Node:
         settings: MediaSettings,
         faults: FaultLog,
         pulls: MakePulls | None = None,
+        recordings: MakeRecordings | None = None,
     ) -> None:
         self.outbox = Outbox()
         self._engine = engine
@@ -103,8 +112,11 @@ class Node:
             SetDemands: self._set_demands,
             StartPull: self._start_pull,
             StopPull: self._stop_pull,
+            StartRecording: self._start_recording,
+            StopRecording: self._stop_recording,
         }
         self.pulls = pulls(self.command, self.outbox.put) if pulls else None
+        self.recordings = recordings(self.command, self.outbox.put) if recordings else None
 
     # ------------------------------------------------------------------ requests
 
@@ -174,6 +186,15 @@ class Node:
             number=request.number, error=self.pulls.stop(request.pull) if self.pulls else "unavailable"
         )
 
+    def _start_recording(self, request: StartRecording, now: float) -> Done:
+        """The recorder has it before any later command can make a packet of it."""
+        error = self.recordings.start(request) if self.recordings else "unavailable"
+        return Done(number=request.number, error=error)
+
+    def _stop_recording(self, request: StopRecording, now: float) -> Done:
+        error = self.recordings.stop(request.recording) if self.recordings else "unavailable"
+        return Done(number=request.number, error=error)
+
     # ------------------------------------------------------------------ the engine
 
     def take(self, events: Sequence[Event], now: float) -> None:
@@ -185,6 +206,10 @@ class Node:
                 case StunReceived() | DtlsReceived() | ConnectionClosed():
                     if peer := self._peers.get(event.transport):
                         self._peer_event(peer, event, now)
+                case VoiceActivity():
+                    self.outbox.put(
+                        VoiceState(source=event.source, active=event.active, clipped=event.clipped)
+                    )
                 case EventsDropped():
                     self._faults.report("engine_events_dropped", count=event.count)
                 case _:
@@ -324,6 +349,8 @@ class Node:
         total["outbox_dropped"] += self.outbox.dropped
         total["outbox_replaced"] += self.outbox.replaced
         total["peers"] = len(self._peers)
+        if self.recordings is not None:
+            total.update(self.recordings.counters())
         return dict(total)
 
     def close(self) -> None:

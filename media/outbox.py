@@ -15,6 +15,7 @@ from media.protocol import (
     Notice,
     PullState,
     Ready,
+    RecordingState,
     SinkState,
     Statistics,
     TransportLost,
@@ -32,6 +33,7 @@ SUBJECTS: dict[type[Notice], Callable[[Any], Hashable]] = {
     LayerState: lambda notice: (notice.source, notice.layer),
     SinkState: lambda notice: notice.sink,
     PullState: lambda notice: notice.pull,
+    RecordingState: lambda notice: (notice.recording, notice.state),
     Statistics: lambda notice: notice.number,
 }
 

@@ -24,6 +24,7 @@ from media.relay.messages import (
 
 VERSION = 1
 MAX_MESSAGE = 4 * 1024 * 1024
+RECORDER_TAP = 1  # the tap that the node itself adds at its start; control's sinks on it feed the recorder
 
 # --------------------------------------------------------------------------- requests (control -> media)
 
@@ -101,13 +102,45 @@ class StopPull(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pull: int
 
 
+class StartRecording(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Write what a voice source sends from now on into a file, Opus in Ogg, until `StopRecording`.
+
+    `path`: relative to `MediaSettings.recordings`, made by control of its own ids; a file that exists is not touched.
+    The source's packets come over a sink on the tap `RECORDER_TAP`, which control adds and routes. Ask for this before
+    the route that lists the sink: then no packet of it is missed. A source has one recording at a time; a new one ends
+    the one before. `Done` says that it was taken, `RecordingState` what became of it.
+    """
+
+    number: int
+    recording: str
+    source: int
+    path: str
+
+
+class StopRecording(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """End a recording once the packets that are on their way are in it."""
+
+    number: int
+    recording: str
+
+
 class GetStatistics(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Answered by a `Statistics` notice with the same number, before its `Done`."""
 
     number: int
 
 
-Request = Apply | OpenIce | RestartIce | SetDemands | StartPull | StopPull | GetStatistics
+Request = (
+    Apply
+    | OpenIce
+    | RestartIce
+    | SetDemands
+    | StartPull
+    | StopPull
+    | StartRecording
+    | StopRecording
+    | GetStatistics
+)
 
 # --------------------------------------------------------------------------- answers and notices (media -> control)
 
@@ -178,6 +211,14 @@ class SinkState(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     degraded: str = ""
 
 
+class VoiceState(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Somebody began to speak into a source with `hold`, or ended; as `media.relay.messages.VoiceActivity`."""
+
+    source: int
+    active: bool
+    clipped: float
+
+
 class PullState(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A camera pull: "connecting", "live", "retrying". `error`: a code of PULL_ERRORS; `detail` a plain sentence.
 
@@ -207,6 +248,23 @@ PULL_ERRORS = (
 )
 
 
+class RecordingState(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A recording: "started" (the file is there), "ended", or "failed" (why in `detail`); the last two come once.
+
+    `began`: wallclock s of the first packet's arrival, which is the file's time 0; 0.0 = no packet came. `duration`: s
+    that the file plays. `sha256`: of the whole file in hex. A "failed" recording is playable as far as it got; when
+    `sha256` is "" (the recorder died) nothing is known of the file, which may be still growing for a moment.
+    """
+
+    recording: str
+    state: str
+    began: float = 0.0
+    duration: float = 0.0
+    bytes: int = 0
+    sha256: str = ""
+    detail: str = ""
+
+
 class Estimate(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The send-side estimate of one transport, bit/s, and what is being asked of it."""
 
@@ -229,4 +287,15 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     counters: dict[str, int] = {}
 
 
-Notice = Ready | Done | TransportStep | TransportLost | LayerState | SinkState | PullState | Statistics
+Notice = (
+    Ready
+    | Done
+    | TransportStep
+    | TransportLost
+    | LayerState
+    | SinkState
+    | VoiceState
+    | PullState
+    | RecordingState
+    | Statistics
+)

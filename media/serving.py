@@ -17,7 +17,7 @@ import structlog
 
 from media.framing import BrokenStreamError, MessageStream, encode
 from media.log import FaultLog
-from media.node import MakePulls, Node, ProcessFigures
+from media.node import MakePulls, MakeRecordings, Node, ProcessFigures
 from media.protocol import MAX_MESSAGE, VERSION, Ready, Request
 from media.relay.engine import RelayEngine
 from media.relay.engine_python import PythonEngine
@@ -41,10 +41,17 @@ ENGINES: dict[str, tuple[str, MakeEngine]] = {
 class MediaService:
     """The media process's work, from the first word to control until control is gone."""
 
-    def __init__(self, settings: MediaSettings, *, pulls: MakePulls | None = None) -> None:
+    def __init__(
+        self,
+        settings: MediaSettings,
+        *,
+        pulls: MakePulls | None = None,
+        recordings: MakeRecordings | None = None,
+    ) -> None:
         """Raises KeyError for an engine that does not exist here."""
         self._settings = settings
         self._make_pulls = pulls
+        self._make_recordings = recordings
         self._engine_name, self._make_engine = ENGINES[settings.engine]
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._stopping = asyncio.Event()
@@ -69,6 +76,7 @@ class MediaService:
             settings=self._settings,
             faults=self._faults,
             pulls=self._make_pulls,
+            recordings=self._make_recordings,
         )
         self._engine = engine
         self._ready = Ready(
@@ -79,6 +87,8 @@ class MediaService:
         timers = [asyncio.create_task(self._tick()), asyncio.create_task(self._measure())]
         if self._node.pulls is not None:
             timers.append(asyncio.create_task(self._node.pulls.run()))
+        if self._node.recordings is not None:
+            timers.append(asyncio.create_task(self._node.recordings.run()))
         stopping = asyncio.create_task(self._stopping.wait())
         server = None
         try:

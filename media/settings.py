@@ -21,6 +21,8 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     statistics_interval: float = 1.0
     pull_retry_min: float = 1.0  # s until a camera is tried again, doubled up to pull_retry_max
     pull_retry_max: float = 60.0
+    recordings: str = ""  # folder that recordings are written below, "" = nothing is recorded
+    recordings_reserve: int = 0  # bytes of that disk that recordings leave to others
 
 
 def load_settings(text: str) -> MediaSettings:

@@ -255,6 +255,7 @@ class _Server:
             consent_timeout=media.consent_timeout,
             publishers=limits.publishers,
             viewers=limits.viewers,
+            sound_paths=limits.sound_paths,
             cameras=CameraPolicy(
                 networks=rtsp.networks,
                 ports=rtsp.ports,

@@ -144,6 +144,7 @@ class LimitsSection(Section):
     pending_media_per_token: Annotated[int, Field(ge=1, le=1000)] = 4
     publishers: Annotated[int, Field(ge=0, le=100_000)] = 200
     viewers: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    sound_paths: Annotated[int, Field(ge=0, le=100_000)] = 1000
     websockets_per_session: Annotated[int, Field(ge=1, le=1000)] = 20
 
 

@@ -23,14 +23,15 @@ from server.auth.tokens import StreamTokens
 from server.config import Config
 from server.media_events import MediaEvents
 from server.metrics import Statistics
-from server.model.ports import TrickleNode
+from server.model.ports import DispatchNode
 from server.people import People
 from server.positions.store import Positions
 from server.signalling.clients import Clients
-from server.signalling.commands import Services
+from server.signalling.table import Services
 from server.signalling.websocket import WebSockets
 from server.state import EntityStore
 from server.storage.changes import ChangeWatch
+from server.talk import make_talk
 from server.units.presence import Presence
 from server.units.registration import Registration
 from server.units.roster import Roster
@@ -53,7 +54,7 @@ class Dispatch:
 async def make_dispatch(
     config: Config,
     people: People,
-    node: TrickleNode,
+    node: DispatchNode,
     events: MediaEvents,
     *,
     media_up: Callable[[], bool],
@@ -76,6 +77,13 @@ async def make_dispatch(
     )
     events.on_stream_changed(catalogue.stream_changed)
     events.on_session_step(catalogue.session_step)
+
+    async def account_names() -> dict[str, str]:
+        return {user.id: user.name for user in await people.users.all()}
+
+    talk = await make_talk(
+        people.database, people.audit, clock, node, events, store, roster, changes, account_names
+    )
     services = Services(
         node=node,
         clients=Clients(per_credential=config.limits.websockets_per_session),
@@ -85,6 +93,12 @@ async def make_dispatch(
         catalogue=catalogue,
         presence=presence,
         positions=positions,
+        groups=talk.groups,
+        exchange=talk.exchange,
+        calls=talk.calls,
+        callbacks=talk.callbacks,
+        alarms=talk.alarms,
+        recorder=talk.recorder,
         audit=people.audit,
         sessions=sessions,
         clock=clock,
@@ -120,6 +134,7 @@ async def make_dispatch(
             "catalogue": catalogue.run,
             "websockets": sockets.run,
             "media_sessions": opened.run,
+            **talk.services,
         },
         statistics={
             "websockets": sockets.statistics,
@@ -130,6 +145,7 @@ async def make_dispatch(
             "positions": positions.statistics,
             "media": node.statistics,
             "media_sessions": opened.statistics,
+            **talk.statistics,
         },
         goodbye=sockets.shutdown,
         finish=roster.write_used,

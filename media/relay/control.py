@@ -271,6 +271,7 @@ class Control:
         for sink in source.route:
             sink.detach()
         source.route = []
+        self._state.speaking.discard(source)
         for layer in source.layers:
             layer.close()
         transport = self._state.transports.get(source.transport)
@@ -296,8 +297,7 @@ class Control:
                 sink.source.route = [other for other in sink.source.route if other is not sink]
                 sink.detach()
             sink.attach(source)
-        if listed:
-            source.release_held()
+        source.routed(self._state.now())
 
     def _request_key_frame(self, command: RequestKeyFrame, _: None) -> None:
         self._state.sources[command.source].layers[command.layer].ask_key_frame()

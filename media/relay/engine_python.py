@@ -48,6 +48,7 @@ Opened = Listening | Tap | Injection
 PACE: Final = 0.005  # s between looks at packets that wait for their turn
 URGENT: Final = 0.005  # s at least between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
+LISTEN: Final = 0.05  # s between looks at whether spurts are over, while there are any
 BATCH: Final = 128  # datagrams read before others get their turn
 MAX_ADMITTED: Final = 128  # SSRCs of one transport that get an SRTP stream; each costs memory for ever
 _HEADER: Final = struct.Struct(">BBHII")
@@ -67,6 +68,7 @@ class PythonEngine:
         self._urgent: asyncio.TimerHandle | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._pacing: asyncio.TimerHandle | None = None
+        self._listening: asyncio.TimerHandle | None = None
         self._regular: asyncio.TimerHandle | None = None
         self._started = False
         self._closed = False
@@ -105,7 +107,7 @@ class PythonEngine:
         if self._closed:
             return
         self._closed = True
-        for timer in (self._urgent, self._gathering, self._pacing, self._regular):
+        for timer in (self._urgent, self._gathering, self._pacing, self._listening, self._regular):
             if timer is not None:
                 timer.cancel()
         for opened in self._everything():
@@ -228,6 +230,8 @@ class PythonEngine:
                     layer.flush()
         if self._pacing is None and (state.pacing or state.dripping):
             self._pacing = self._loop.call_later(PACE, self._pace)
+        if self._listening is None and state.speaking:
+            self._listening = self._loop.call_later(LISTEN, self._listen)
         if self._gathering is not None and not state.dirty:
             self._gathering.cancel()
             self._gathering = None
@@ -246,6 +250,13 @@ class PythonEngine:
             transport.release(state)
         for layer in list(state.dripping):
             layer.trickle(now)
+        self._after()
+
+    def _listen(self) -> None:
+        self._listening = None
+        now = self._state.now()
+        for source in list(self._state.speaking):
+            source.listen(now)
         self._after()
 
     def _soon(self) -> None:

@@ -215,7 +215,8 @@ class RemoveTransport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class AddSource(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """One incoming track. `transport` 0: it is fed by an injection. Layers in rising quality.
 
-    `hold`: seconds of packets kept while the source is unrouted and replayed on its first route (voice).
+    `hold`: a voice source, whose packets are kept for so many seconds (at most 1.5) while it has no route, leave first
+    when it gets one, and are thrown away by an empty route; its spurts are told by `VoiceActivity`.
     Repeated for a known source it replaces codecs and layers (a re-offer that changed them).
     """
 
@@ -448,6 +449,18 @@ class FeedbackReceived(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     remb: int = 0
 
 
+class VoiceActivity(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A source with `hold` began to speak, or has been quiet for 0.15 s and nothing of it waits to leave.
+
+    `clipped`: s at the beginning of the spurt that its route did not get because they were held for too long; -1.0 = it
+    has had no route yet.
+    """
+
+    source: int
+    active: bool
+    clipped: float = -1.0
+
+
 class EventsDropped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The event queue was full; this many events were lost since the last one delivered."""
 
@@ -464,6 +477,7 @@ Event = (
     | SinkStarted
     | SinkWaiting
     | FeedbackReceived
+    | VoiceActivity
     | EventsDropped
 )
 

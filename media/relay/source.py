@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -17,9 +16,11 @@ from media.relay.messages import (
     LayerStalled,
     MediaKind,
     SourceCodec,
+    VoiceActivity,
 )
 from media.relay.payloads import NO_PICTURE, Picture, vp8_picture
 from media.relay.rewrite import NumberLine
+from media.relay.spurt import Spurt
 from media.relay.train import MediaPacket, Run
 from media.relay.transport import Rate
 from media.rtp.errors import PacketError
@@ -38,8 +39,6 @@ KEPT_SECONDS: Final = 4.0  # of packets since the last key frame
 KEPT_BYTES: Final = 4 * 1024 * 1024
 HISTORY_SECONDS: Final = 1.0
 HISTORY_PACKETS: Final = 1_000
-MAX_HOLD: Final = 1.5  # s
-MAX_HELD: Final = 200  # packets
 STALL_AFTER: Final = 1.0  # s without a packet
 KEY_FRAME_INTERVAL: Final = 1.0  # s between two requests to one layer
 GATHER_LIMIT: Final = 64  # packets of a layer that wait for the end of a batch
@@ -58,19 +57,17 @@ class Source:
         self.transport = command.transport
         self.kind = command.kind
         self.mid = command.mid
-        self.hold = min(command.hold, MAX_HOLD)
+        self.spurt = Spurt(command.hold) if command.hold else None
         self.codecs: dict[int, SourceCodec] = {}
         self.repairs: dict[int, SourceCodec] = {}  # RTX payload type -> the codec it repairs
         self.layers: list[SourceLayer] = []
         self.route: list[Feed] = []
         self.revision = -1
-        self.held: deque[MediaPacket] = deque(maxlen=MAX_HELD)  # packets of the unrouted source
         self.update(command)
 
     def update(self, command: AddSource) -> None:
         """Take codecs and layers of a repeated AddSource; a layer that stays goes on undisturbed."""
         self.mid = command.mid
-        self.hold = min(command.hold, MAX_HOLD)
         self.codecs = {codec.payload_type: codec for codec in command.codecs}
         self.repairs = {codec.rtx_payload_type: codec for codec in command.codecs if codec.rtx_payload_type}
         known = {layer.rid: layer for layer in self.layers}
@@ -87,15 +84,36 @@ class Source:
         for gone in known.values():
             gone.close()
 
-    def release_held(self) -> None:
-        """The source has a route: what was held while it had none leaves first."""
-        now = self.state.now()
-        held = [packet for packet in self.held if packet.arrival >= now - self.hold]
-        self.held.clear()
-        if held and self.layers:
-            self.layers[0].drip = Drip(held, self.layers[0].clock_rate, now)
-            self.state.dripping.add(self.layers[0])
-            self.layers[0].trickle(now)
+    def routed(self, now: float) -> None:
+        """The route was set: what was held without one leaves first, or is thrown away when there is none again."""
+        if self.spurt is None or not self.layers:
+            return
+        layer = self.layers[0]
+        if not self.route:
+            self.spurt.discard()
+            layer.drip = None
+        elif held := self.spurt.routed(now):
+            layer.drip = Drip(held, layer.clock_rate, now)
+            self.state.dripping.add(layer)
+            layer.trickle(now)
+
+    def listen(self, now: float) -> None:
+        """Every 50 ms while somebody speaks: tell when that is over and nothing of it waits to leave any more."""
+        spurt = self.spurt
+        if spurt is None or not spurt.active:
+            self.state.speaking.discard(self)
+        elif all(layer.drip is None for layer in self.layers) and spurt.quiet(now):
+            self.state.speaking.discard(self)
+            self._tell_activity(False, spurt.clipped)
+
+    def spoken(self, packet: MediaPacket, clock_rate: int) -> None:
+        """A packet of a source that has spurts."""
+        if self.spurt is not None and self.spurt.received(packet, clock_rate, bool(self.route)):
+            self.state.speaking.add(self)
+            self._tell_activity(True, self.spurt.clipped)
+
+    def _tell_activity(self, active: bool, clipped: float) -> None:
+        self.state.events.put(VoiceActivity(source=self.number, active=active, clipped=clipped))
 
     def best_live(self, wanted: int) -> SourceLayer | None:
         """The live layer nearest to `wanted`, lower ones first; None when no layer is live."""
@@ -267,8 +285,8 @@ class SourceLayer:
             self.frames += 1
             if codec is Codec.OPUS:
                 self._last_audio = (timestamp, payload)
-            if self.source.hold and not self.source.route:
-                self.source.held.append(packet)
+            if self.source.spurt is not None:
+                self.source.spoken(packet, self.clock_rate)
         self.last_timestamp = timestamp
         self._newest = number
         if self.feeding or self.awaited:

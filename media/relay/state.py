@@ -53,6 +53,7 @@ class RelayState:
         self.hurry = False  # something was added to these that may be due before their next deadline
         self.pacing: set[Transport] = set()  # transports with packets that wait for their turn
         self.dripping: set[SourceLayer] = set()  # layers whose held packets are being replayed
+        self.speaking: set[Source] = set()  # voice sources in a spurt
         self.asking: set[SourceLayer] = set()  # layers that owe somebody a key frame
         self.stun_rate = RateTable(STUN_LIMIT, STUN_ADDRESSES)
         self.stranger_rate = RateTable(STRANGER_LIMIT, STUN_ADDRESSES)

@@ -27,6 +27,9 @@ HTTP_LIMITS: Final = Limits(max_bytes=16 * 1024, max_sections=4)
 CONSOLE_LIMITS: Final = Limits(max_bytes=128 * 1024, max_sections=96)
 """A console tab that has logged in: up to 48 slots."""
 
+VOICE_LIMITS: Final = Limits(max_bytes=32 * 1024, max_sections=9)
+"""A sound path: a microphone and 8 voice slots."""
+
 MAX_NAME: Final = (
     16  # bytes of a mid or rid: what a one-byte header extension element can carry (RFC 8285 4.2)
 )

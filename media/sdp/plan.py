@@ -193,6 +193,28 @@ def plan_console(offer: Offer) -> Plan:
     return _plan(offer, sections)
 
 
+def plan_voice(offer: Offer) -> Plan:
+    """The offer of a sound path: the microphone (sendonly) first, then recvonly voice slots, all audio.
+
+    Raises: as `plan_publish`; WrongSections also when there is no microphone or no slot.
+    """
+    _checked(offer)
+    if len(offer.sections) < 2:
+        raise WrongSections("a sound path is a microphone and at least one voice slot")
+    sections: list[Reception | Transmission | None] = []
+    for section in offer.sections:
+        microphone = section.index == 0
+        if section.kind != "audio" or not section.live or not section.media:
+            raise WrongSections(f"section {section.index} must be live audio")
+        if section.direction not in (SENDS if microphone else RECEIVES):
+            wanted = "send" if microphone else "receive"
+            raise WrongDirection(
+                f"section {section.mid or section.index} must {wanted}, it is {section.direction}"
+            )
+        sections.append(_microphone(section) if microphone else _transmission(section, active=True))
+    return _plan(offer, sections)
+
+
 def layer_order(rids: Sequence[str]) -> tuple[str, ...]:
     """Rids in rising quality: by their usual names, by number, else as they were offered."""
     for names in LAYER_NAMES:
@@ -221,6 +243,15 @@ def _transmission(section: Section, *, active: bool) -> Transmission:
             )
         )
     return Transmission(section=section, kind=KINDS[section.kind], chosen=chosen, active=active)
+
+
+def _microphone(section: Section) -> Reception:
+    chosen = publishable(section)
+    if not chosen:
+        raise NotAcceptable(_no_codec(section, "opus, PCMU, PCMA"))
+    return Reception(
+        section=section, kind=MediaKind.AUDIO, chosen=chosen, rids=(), layers=_layers(section, ())
+    )
 
 
 def _no_codec(section: Section, known: str) -> str:

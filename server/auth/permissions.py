@@ -37,6 +37,7 @@ class Action(StrEnum):
     GROUP_MANAGE = "group.manage"  # make, change and end groups and patches
     EMERGENCY_RAISE = "emergency.raise"
     ALARM_HANDLE = "alarm.handle"  # and call-backs
+    RECORDING_SEARCH = "recording.search"
 
 
 class Role(StrEnum):
@@ -66,6 +67,7 @@ _DISPATCHER: Final = frozenset(
         Action.GROUP_MANAGE,
         Action.EMERGENCY_RAISE,
         Action.ALARM_HANDLE,
+        Action.RECORDING_SEARCH,
     }
 )
 _PHONE: Final = frozenset(

@@ -44,6 +44,41 @@ class SlotWish(msgspec.Struct, frozen=True, kw_only=True):
     audio: bool = True
 
 
+class RecordingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a recording: "started", "ended" or "failed" (why in `detail`); the last two come once.
+
+    `began`: wallclock s of its first packet, 0.0 = none came. `duration` s, `bytes` and `sha256` (hex) of the file; of
+    a failed one with `sha256` "" nothing is known.
+    """
+
+    recording: str
+    state: str
+    began: float = 0.0
+    duration: float = 0.0
+    bytes: int = 0
+    sha256: str = ""
+    detail: str = ""
+
+
+class VoiceListener(msgspec.Struct, frozen=True, kw_only=True):
+    """A voice slot of a sound path."""
+
+    session: MediaSessionId
+    slot: int
+
+
+class VoiceRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a microphone goes: the complete list. None at all = what was held of it is thrown away.
+
+    `recording`: the id under which it is recorded into `path` ("" = not at all).
+    """
+
+    talker: MediaSessionId
+    listeners: tuple[VoiceListener, ...] = ()
+    recording: str = ""
+    path: str = ""
+
+
 class MediaListener(Protocol):
     """Told what becomes of sessions and streams. Called on the event loop; must not block."""
 
@@ -54,6 +89,15 @@ class MediaListener(Protocol):
         """Its `StreamView` (see `MediaNode.stream`) is different now."""
 
     def slot_changed(self, session: MediaSessionId, slot: int, state: SlotState) -> None: ...
+
+    def voice_activity(self, session: MediaSessionId, active: bool, clipped: float) -> None:
+        """A microphone began to send, or has been quiet for 0.15 s and nothing of it waits to leave.
+
+        `clipped`: s at the beginning of the spurt that were held for too long to leave; -1.0 = it went nowhere.
+        """
+
+    def recording_state(self, report: RecordingReport) -> None:
+        """When media dies every recording that was not over is told "failed"."""
 
 
 class SlotState(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +183,25 @@ class MediaNode(Protocol):
         """Numbers for /metrics and /health."""
 
 
+class RecordingNode(Protocol):
+    """Writes voices into files. Neither method raises."""
+
+    async def start_recording(self, recording: str, source: int, path: str) -> str:
+        """What is wrong, "" = media took it; `MediaListener.recording_state` says the rest."""
+
+    async def stop_recording(self, recording: str) -> None: ...
+
+
+class VoiceNode(Protocol):
+    """`MediaNode` for talk groups: sound paths and where their microphones go."""
+
+    async def open_voice(self, offer: str, session: MediaSessionId | None) -> Answer:
+        """A sound path's offer: the microphone, then voice slots. With `session`: an ICE restart."""
+
+    async def route_voice(self, routes: Sequence[VoiceRoute]) -> None:
+        """Applied together. Sessions that are gone are left out. Raises Unavailable."""
+
+
 class TrickleNode(MediaNode, Protocol):
     """`MediaNode` for WHIP and WHEP, whose clients speak in SDP fragments (RFC 8840)."""
 
@@ -147,3 +210,7 @@ class TrickleNode(MediaNode, Protocol):
 
         Raises NotFound, BadSdp.
         """
+
+
+class DispatchNode(TrickleNode, VoiceNode, Protocol):
+    """All that a server asks of media."""

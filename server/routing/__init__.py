@@ -6,6 +6,8 @@ joining.py     engine commands for an accepted offer
 reports.py     what the media process reports, written into the tables
 views.py       what consoles are told
 telling.py     telling them
+voice.py       microphones, and where they go
+recordings.py  recordings asked of media
 cameras.py     cameras to pull, and where they may be connected to
 link.py        one media process: transactions, addresses
 node.py        `Routing`, which fulfils `server.model.ports.MediaNode`

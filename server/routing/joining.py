@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from media.protocol import OpenIce
+import msgspec
+
+from media.protocol import RECORDER_TAP, OpenIce
 from media.relay.messages import (
     AddSink,
     AddSource,
@@ -14,19 +16,23 @@ from media.relay.messages import (
     Command,
     Layer,
     MediaKind,
+    SinkCodec,
     SourceCodec,
     TransportKind,
 )
 from media.sdp.answer import SentStream
 from media.sdp.plan import Reception, Transmission
 from server.routing.allotment import Allotment, first_sequence, first_timestamp
-from server.routing.tables import Outlet, Publication, Session, Slot, Track, TrackLayer
+from server.routing.tables import Microphone, Outlet, Publication, Session, Slot, Track, TrackLayer
 
 # What a camera's worker puts into the relay (media.ingest.camera): its H.264 untouched, any sound as Opus.
 PULLED: Final = {
     MediaKind.VIDEO: SourceCodec(codec=Codec.H264, payload_type=96, clock_rate=90_000),
     MediaKind.AUDIO: SourceCodec(codec=Codec.OPUS, payload_type=111, clock_rate=48_000),
 }
+
+
+VOICE_HOLD: Final = 1.5  # s of speech kept between the key and the grant
 
 
 def add_transport(session: Session) -> AddTransport:
@@ -108,6 +114,43 @@ def make_outlet(transmission: Transmission, session: Session, allot: Allotment, 
         session=session,
         slot=slot,
     )
+
+
+def make_voice(session: Session, allot: Allotment) -> list[Command]:
+    """Give a sound path its microphone and voice slots, and the commands that make them.
+
+    RED is sent where the peer takes it: what is lost on the way comes again with the next packet (RFC 2198).
+    """
+    reception = session.plan.receptions[0]
+    session.microphone = microphone = Microphone(source=allot.identity(), tap=allot.identity())
+    session.outlets = [
+        make_outlet(each, session, allot, slot) for slot, each in enumerate(session.plan.transmissions)
+    ]
+    sinks = [
+        add_sink(outlet, each)
+        for outlet, each in zip(session.outlets, session.plan.transmissions, strict=True)
+    ]
+    return [
+        add_transport(session),
+        AddSource(
+            source=microphone.source,
+            transport=session.transport,
+            kind=reception.kind,
+            mid=reception.section.mid,
+            codecs=reception.codecs,
+            layers=reception.layers,
+            hold=VOICE_HOLD,
+        ),
+        *(
+            msgspec.structs.replace(sink, codecs=tuple(sorted(sink.codecs, key=_redundant_first)))
+            for sink in sinks
+        ),
+        AddSink(sink=microphone.tap, kind=MediaKind.AUDIO, tap=RECORDER_TAP),
+    ]
+
+
+def _redundant_first(codec: SinkCodec) -> bool:
+    return codec.codec is not Codec.RED
 
 
 def make_slots(session: Session, transmissions: Iterable[Transmission], allot: Allotment) -> list[Slot]:

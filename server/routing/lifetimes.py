@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from media.protocol import RestartIce, StopPull
-from media.relay.messages import Command, RemoveSource, RemoveTransport, SetRoutes
+from media.relay.messages import Command, RemoveSink, RemoveSource, RemoveTransport, SetRoutes
 from media.sdp.plan import Plan
 from server.model.errors import FengsuiError, Unavailable
 from server.model.ids import StreamId
@@ -117,7 +117,7 @@ class Lifetimes:
             await self.link.ask(open_ice(session, settings.connect_timeout, settings.consent_timeout))
         except BaseException:
             self._erase(session)
-            await self.dismiss([RemoveTransport(transport=session.transport)])
+            await self.dismiss(_removal(session))
             raise
         self._counters["sessions_total"] += 1
         self._telling.step(session, "signalled", "")
@@ -174,7 +174,7 @@ class Lifetimes:
             routes = self._departed(session.publication.stream, reason)
         elif session.stream is not None:
             self._telling.stream_changed(session.stream)
-        await self.dismiss([RemoveTransport(transport=session.transport), *routes])
+        await self.dismiss([*_removal(session), *routes])
 
     async def end_publication(self, publication: Publication, reason: str) -> None:
         """Locked. A publisher's session is closed; a camera is no longer pulled."""
@@ -246,3 +246,11 @@ class Lifetimes:
         """WHEP viewers of a stream."""
         sessions = dict.fromkeys(outlet.session for outlet in row.outlets.values())
         return [session for session in sessions if session.role is Role.VIEWER]
+
+
+def _removal(session: Session) -> list[Command]:
+    """What takes a session out of the relay: its transport takes its sources and sinks with it, but no tap's sink."""
+    commands: list[Command] = [RemoveTransport(transport=session.transport)]
+    if session.microphone is not None:
+        commands.append(RemoveSink(sink=session.microphone.tap))
+    return commands

@@ -15,18 +15,20 @@ from media.protocol import (
     LayerState,
     Notice,
     PullState,
+    RecordingState,
     SetDemands,
     SinkState,
     Statistics,
     TransportLost,
     TransportStep,
+    VoiceState,
 )
 from media.relay.messages import Codec, Command, MediaKind, RemoveSink
 from media.sdp.answer import LocalTransport, answer
 from media.sdp.errors import WrongSections
 from media.sdp.fragment import build_fragment, parse_fragment
-from media.sdp.offer import CONSOLE_LIMITS, HTTP_LIMITS, parse_offer
-from media.sdp.plan import Plan, plan_console, plan_play, plan_publish
+from media.sdp.offer import CONSOLE_LIMITS, HTTP_LIMITS, VOICE_LIMITS, parse_offer
+from media.sdp.plan import Plan, plan_console, plan_play, plan_publish, plan_voice
 from server.model.clock import Clock
 from server.model.errors import (
     BadRequest,
@@ -45,6 +47,7 @@ from server.model.ports import (
     SectionInfo,
     SlotWish,
     StreamView,
+    VoiceRoute,
 )
 from server.routing import reports
 from server.routing.allotment import Allotment
@@ -57,15 +60,18 @@ from server.routing.joining import (
     make_pulled,
     make_slots,
     make_track,
+    make_voice,
     sent_streams,
 )
 from server.routing.lifetimes import Lifetimes
 from server.routing.link import Link, MediaLink
+from server.routing.recordings import Recorded
 from server.routing.reports import Effects
 from server.routing.settings import RoutingSettings
 from server.routing.tables import Publication, Role, Session, Slot, Tables
 from server.routing.telling import Telling
 from server.routing.views import stream_view
+from server.routing.voice import Voices
 
 NOT_LIVE_RETRY: Final = 2.0  # s a WHEP player is asked to wait
 SILENCE_TICK: Final = 0.5
@@ -103,6 +109,8 @@ class Routing:
         self._telling = Telling(self._tables, listener, self._counters)
         self._lifetimes = Lifetimes(settings, self._tables, self._allot, self._telling, self._counters)
         self._changing = self._lifetimes.changing
+        self._recorded = Recorded(self._lifetimes, self._telling, self._counters)
+        self._voices = Voices(self._tables, self._lifetimes, self._recorded, self._telling)
 
     # ------------------------------------------------------------------ a media process's life
 
@@ -147,6 +155,7 @@ class Routing:
             self.up.clear()
             self._measured = None
             self._lifetimes.detached()
+            self._recorded.detached()
         if hung:
             raise MediaHung("the media process is there but says nothing; it is ended and started again")
 
@@ -200,10 +209,7 @@ class Routing:
         async with self._changing:
             found = self._session(session, Role.PUBLISHER)
             self._check_again(found, plan)
-            if plan.offer.ufrag != found.remote_ufrag:
-                await self._lifetimes.restart_ice(found, plan.offer.ufrag)
-            found.plan = plan
-            found.version += 1
+            await self._restarted(found, plan)
         return self._answer(link, found)
 
     # ------------------------------------------------------------------ viewers
@@ -314,6 +320,35 @@ class Routing:
         if self._tables.count(Role.VIEWER, Role.CONSOLE) >= self._settings.viewers:
             raise Overloaded("as many viewers as this server takes", retry_after=5.0)
 
+    # ------------------------------------------------------------------ voices
+
+    async def open_voice(self, offer: str, session: MediaSessionId | None) -> Answer:
+        plan = plan_voice(parse_offer(offer, VOICE_LIMITS))
+        link = self._lifetimes.link
+        async with self._changing:
+            if session is not None:
+                found = self._session(session, Role.VOICE)
+                self._check_again(found, plan)
+                await self._restarted(found, plan)
+                return self._answer(link, found)
+            if self._tables.count(Role.VOICE) >= self._settings.sound_paths:
+                raise Overloaded("as many sound paths as this server takes", retry_after=5.0)
+            made = self._lifetimes.make_session(Role.VOICE, None, plan)
+            commands = make_voice(made, self._allot)
+            self._tables.add_session(made)
+            await self._lifetimes.join(made, commands)
+        return self._answer(link, made)
+
+    async def route_voice(self, routes: Sequence[VoiceRoute]) -> None:
+        await self._voices.route(routes)
+
+    async def _restarted(self, session: Session, plan: Plan) -> None:
+        """Locked. A further offer that changes nothing but perhaps the ICE credentials."""
+        if plan.offer.ufrag != session.remote_ufrag:
+            await self._lifetimes.restart_ice(session, plan.offer.ufrag)
+        session.plan = plan
+        session.version += 1
+
     # ------------------------------------------------------------------ sessions
 
     async def restart_ice(self, session: MediaSessionId, ufrag: str, password: str) -> RestartAnswer:
@@ -362,7 +397,7 @@ class Routing:
             raise Conflict("a session keeps its certificate; open a new one")
         mids = tuple(section.mid for section in plan.offer.sections)
         known = session.mids
-        if mids[: len(known)] != known or (session.role is Role.PUBLISHER and len(mids) != len(known)):
+        if mids[: len(known)] != known or (session.role is not Role.CONSOLE and len(mids) != len(known)):
             raise WrongSections("a further offer keeps the m-sections of the one before it")
 
     def _answer(self, link: Link, session: Session) -> Answer:
@@ -382,6 +417,11 @@ class Routing:
             slots=tuple(
                 SectionInfo(slot=slot.number, audio_mid=slot.audio.mid, video_mid=slot.video.mid)
                 for slot in session.slots
+            )
+            if session.role is not Role.VOICE
+            else tuple(
+                SectionInfo(slot=outlet.slot, audio_mid=outlet.mid, video_mid="")
+                for outlet in session.outlets
             ),
         )
 
@@ -431,6 +471,16 @@ class Routing:
                 raise
         self._telling.stream_changed(stream)
 
+    # ------------------------------------------------------------------ recordings
+
+    async def start_recording(self, recording: str, source: int, path: str) -> str:
+        """See `server.routing.recordings.Recorded.start`."""
+        return await self._recorded.start(recording, source, path)
+
+    async def stop_recording(self, recording: str) -> None:
+        """See `server.routing.recordings.Recorded.stop`."""
+        await self._recorded.stop(recording)
+
     # ------------------------------------------------------------------ reports
 
     async def _take(self, notice: Notice) -> None:
@@ -447,6 +497,10 @@ class Routing:
                 effects = reports.sink_state(self._tables, notice)
             case PullState():
                 effects = reports.pull_state(self._tables, notice, wallclock)
+            case VoiceState():
+                return self._voices.spoke(notice)
+            case RecordingState():
+                return self._recorded.report(notice)
             case Statistics():
                 self._measured = notice
                 effects = reports.statistics(self._tables, notice)
@@ -487,8 +541,10 @@ class Routing:
             "publishers": tables.count(Role.PUBLISHER),
             "viewers": tables.count(Role.VIEWER),
             "consoles": tables.count(Role.CONSOLE),
+            "sound_paths": tables.count(Role.VOICE),
             "streams": len(self.streams()),
             "cameras": len(self._cameras),
+            "recordings": len(self._recorded),
             "ssrcs": len(self._allot),
             **self._counters,
         }

@@ -22,5 +22,6 @@ class RoutingSettings:
     consent_timeout: float = 30.0
     publishers: int = 200
     viewers: int = 1000
+    sound_paths: int = 1000
     grace: float = 30.0
     cameras: CameraPolicy = field(default_factory=CameraPolicy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from media.protocol import SinkState
 from media.relay.messages import Codec, MediaKind, SetRoutes
@@ -25,6 +25,7 @@ class Role(StrEnum):
     PUBLISHER = "publisher"
     VIEWER = "viewer"  # WHEP
     CONSOLE = "console"
+    VOICE = "voice"  # a sound path
 
 
 @dataclass(slots=True)
@@ -122,6 +123,15 @@ class Slot:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
+class Microphone:
+    """The source of a sound path. `tap`: the sink that feeds the recorder."""
+
+    source: int
+    tap: int
+    revision: int = 0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Session:
     """One WebRTC connection. `version`: of our o= line, grows with every answer; `generation`: ICE restarts."""
 
@@ -143,6 +153,7 @@ class Session:
     publication: Publication | None = None
     outlets: list[Outlet] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
+    microphone: Microphone | None = None
 
     @property
     def etag(self) -> str:
@@ -179,11 +190,21 @@ class Tables:
         self.tracks: dict[int, tuple[Publication, Track]] = {}
         self.outlets: dict[int, Outlet] = {}
         self.pulls: dict[int, Publication] = {}
+        self.microphones: dict[int, Session] = {}
 
     def clear(self) -> None:
         """The relay is gone; of streams only what was last told, and why they ended, is kept."""
         rows = [Stream(id=row.id, ended="media_restarted", told=row.told) for row in self.streams.values()]
-        for index in (self.sessions, self.transports, self.streams, self.tracks, self.outlets, self.pulls):
+        indexes: tuple[dict[Any, Any], ...] = (
+            self.sessions,
+            self.transports,
+            self.streams,
+            self.tracks,
+            self.outlets,
+            self.pulls,
+            self.microphones,
+        )
+        for index in indexes:
             index.clear()
         self.streams.update((row.id, row) for row in rows)
 
@@ -200,6 +221,8 @@ class Tables:
         self.sessions[session.id] = session
         self.transports[session.transport] = session
         self.add_outlets(session.outlets)
+        if session.microphone is not None:
+            self.microphones[session.microphone.source] = session
 
     def add_outlets(self, outlets: Iterable[Outlet]) -> None:
         for outlet in outlets:
@@ -215,6 +238,8 @@ class Tables:
         self.sessions.pop(session.id, None)
         self.transports.pop(session.transport, None)
         self.remove_outlets(session.outlets)
+        if session.microphone is not None:
+            self.microphones.pop(session.microphone.source, None)
 
     # ------------------------------------------------------------------ publications
 

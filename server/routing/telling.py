@@ -10,7 +10,7 @@ from typing import Final, ParamSpec
 import structlog
 
 from server.model.ids import StreamId
-from server.model.ports import MediaListener
+from server.model.ports import MediaListener, RecordingReport
 from server.routing.tables import Session, Tables
 from server.routing.views import slot_state, stream_view
 
@@ -34,6 +34,9 @@ class Telling:
     def step(self, session: Session, step: str, detail: str) -> None:
         self._call(self._listener.session_step, session.id, step, detail)
 
+    def recording(self, report: RecordingReport) -> None:
+        self._call(self._listener.recording_state, report)
+
     def stream_changed(self, stream: StreamId) -> None:
         """Its view may differ; told soon if it does."""
         self._changed.add(stream)
@@ -52,6 +55,9 @@ class Telling:
             if state != slot.told:
                 slot.told = state
                 self._call(self._listener.slot_changed, session.id, slot.number, state)
+
+    def voice(self, session: Session, active: bool, clipped: float) -> None:
+        self._call(self._listener.voice_activity, session.id, active, clipped)
 
     def _tell_streams(self) -> None:
         self._flush = None

@@ -7,6 +7,7 @@ session waits MEDIA_GRACE seconds for it.
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -16,8 +17,10 @@ import msgspec
 from server.auth.permissions import Principal
 from server.model.errors import TooMany
 from server.model.ids import ClientId, MediaSessionId
-from server.signalling.messages import Command, HelloClient, MediaStep, Reply, SlotChanged, User
+from server.signalling.messages import HelloClient, MediaStep, Reply, SlotChanged, User
 from server.signalling.session import MAX_WAITING, Connection, encode
+from server.signalling.talk import VoiceSlot
+from server.signalling.wire import Command, Message
 from server.state import View
 
 MEDIA_GRACE: Final = 30.0  # s that a media session outlives its client's connection
@@ -57,12 +60,12 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Media(msgspec.Struct, kw_only=True):
-    """A client's media session and what it was last told of it."""
+    """One of a client's media sessions and what it was last told of it."""
 
     session: MediaSessionId
-    kind: str  # "console" | "phone"
+    kind: str  # "console" | "phone" | "voice"
     step: MediaStep
-    slots: dict[int, SlotChanged] = {}
+    slots: dict[int, SlotChanged | VoiceSlot] = {}
 
     @property
     def alive(self) -> bool:
@@ -74,10 +77,12 @@ class Client:
 
     def __init__(self, key: Key, admission: Admission) -> None:
         self.key = key
+        self.public = secrets.token_urlsafe(9)  # names it to other clients
         self.admission = admission
         self.connection: Connection | None = None
-        self.media: Media | None = None
+        self.media: dict[str, Media] = {}  # by kind
         self.left: float | None = None
+        self.away = False  # for so long that it takes part no more
         self.ended = ""  # the reason when its credential is no more; nothing new may begin
         self.backlog: deque[Command] = deque()  # commands that are done one after another
         self.busy = False  # somebody works on the backlog
@@ -96,6 +101,25 @@ class Client:
     @property
     def view(self) -> View:
         return self.admission.view
+
+    @property
+    def has_media(self) -> bool:
+        """Whether one of its media sessions is alive."""
+        return any(media.alive for media in self.media.values())
+
+    def see(self, groups: frozenset[str]) -> None:
+        """Its groups are these now: a client that sees only its own gets a new snapshot."""
+        view = msgspec.structs.replace(self.view, groups=groups)
+        if view != self.view:
+            self.admission = msgspec.structs.replace(self.admission, view=view)
+            if self.connection is not None:
+                self.connection.see_anew()
+
+    def tell(self, message: Message) -> None:
+        """Something that is not kept for a connection that comes later, but for voice slots."""
+        if isinstance(message, VoiceSlot) and (media := self.media.get("voice")) is not None:
+            media.slots[message.slot] = message
+        self._send(encode(message))
 
     @property
     def stream(self) -> str:
@@ -140,32 +164,33 @@ class Client:
     # ------------------------------------------------------------------ media
 
     def opened(self, session: MediaSessionId, kind: str) -> None:
-        """A media session was opened for this client; an earlier one is forgotten."""
-        self.media = Media(session=session, kind=kind, step=MediaStep(session=session, step="signalled"))
-        self._send(encode(self.media.step))
+        """A media session was opened for this client; an earlier one of its kind is forgotten."""
+        media = Media(session=session, kind=kind, step=MediaStep(session=session, step="signalled"))
+        self.media[kind] = media
+        self._send(encode(media.step))
+
+    def media_of(self, session: str) -> Media | None:
+        return next((media for media in self.media.values() if media.session == session), None)
 
     def media_step(self, session: MediaSessionId, step: str, detail: str) -> None:
-        if self.media is None or self.media.session != session:
-            return
+        media = self.media_of(session)
         message = MediaStep(session=session, step=step, detail=detail)
-        if message == self.media.step:
-            return
-        self.media.step = message
-        self._send(encode(message))
+        if media is not None and message != media.step:
+            media.step = message
+            self._send(encode(message))
 
     def slot_changed(self, session: MediaSessionId, message: SlotChanged) -> None:
-        if self.media is None or self.media.session != session:
-            return
-        self.media.slots[message.slot] = message
-        self._send(encode(message))
+        media = self.media_of(session)
+        if media is not None:
+            media.slots[message.slot] = message
+            self._send(encode(message))
 
     def retell(self) -> None:
-        """After `Connection.admit`: what became of the media session while there was no connection."""
-        if self.media is None:
-            return
-        self._send(encode(self.media.step))
-        for slot in sorted(self.media.slots):
-            self._send(encode(self.media.slots[slot]))
+        """After `Connection.admit`: what became of the media sessions while there was no connection."""
+        for media in self.media.values():
+            self._send(encode(media.step))
+            for slot in sorted(media.slots):
+                self._send(encode(media.slots[slot]))
 
     def _send(self, data: bytes) -> None:
         if self.connection is not None:
@@ -179,6 +204,7 @@ class Client:
         self.connection = connection
         self.admission = admission
         self.left = None
+        self.away = False
 
 
 class Clients:
@@ -191,6 +217,11 @@ class Clients:
         self._admitted = 0
         self._replaced = 0
         self._forgotten = 0
+        self._on_gone: list[Callable[[Client], None]] = []
+
+    def on_gone(self, listener: Callable[[Client], None]) -> None:
+        """Told of each client that is ended, forgotten, or away for MEDIA_GRACE; perhaps more than once."""
+        self._on_gone.append(listener)
 
     def admit(self, connection: Connection, hello: HelloClient, admission: Admission) -> tuple[Client, bool]:
         """The hello's client, and whether its revision counts. Raises TooMany.
@@ -227,8 +258,8 @@ class Clients:
         return client
 
     def opened(self, client: Client, session: MediaSessionId, kind: str) -> MediaSessionId | None:
-        """A media session was opened; the client's earlier one, to be closed."""
-        before = client.media
+        """A media session was opened; the client's earlier one of its kind, to be closed."""
+        before = client.media.get(kind)
         if before is not None:
             self._sessions.pop(before.session, None)
         self._sessions[session] = client
@@ -246,34 +277,34 @@ class Clients:
         if step in ENDED:
             del self._sessions[session]
 
-    def media_gone(self, client: Client) -> MediaSessionId | None:
-        """Take the client's live media session from it, to be closed."""
-        media = client.media
-        if media is None or not media.alive:
-            return None
-        self.media_step(media.session, "closed", "")
-        return media.session
+    def media_gone(self, client: Client, kind: str = "") -> list[MediaSessionId]:
+        """Take the client's live media sessions (of a kind) from it, to be closed."""
+        gone = [media.session for media in client.media.values() if media.alive and kind in ("", media.kind)]
+        for session in gone:
+            self.media_step(session, "closed", "")
+        return gone
 
     def tick(self, now: float) -> list[MediaSessionId]:
         """Media sessions to close: their clients did not come back."""
-        closing = []
+        closing: list[MediaSessionId] = []
         for client in list(self._clients.values()):
             if client.left is None:
                 continue
-            if now - client.left >= MEDIA_GRACE and (session := self.media_gone(client)):
-                closing.append(session)
+            if now - client.left >= MEDIA_GRACE and not client.away:
+                client.away = True
+                closing += self.media_gone(client)
+                self._tell_gone(client)
             if now - client.left >= KEEP and client.idle:
                 self._forget(client)
         return closing
 
     def end(self, match: Callable[[Client], bool], reason: str) -> list[MediaSessionId]:
         """Fence the clients that match: goodbye, forgotten; the media sessions to close at once."""
-        closing = []
+        closing: list[MediaSessionId] = []
         for client in [client for client in self._clients.values() if match(client)]:
             client.ended = reason
             client.backlog.clear()
-            if session := self.media_gone(client):
-                closing.append(session)
+            closing += self.media_gone(client)
             if client.connection is not None:
                 client.connection.end(reason)
             self._forget(client)
@@ -286,11 +317,7 @@ class Clients:
         """Forget those that have been away for longest; a client with a connection or a media session stays."""
         for limit, one_owner in ((MAX_PER_OWNER, True), (MAX_CLIENTS, False)):
             counted = [one for one in self._clients.values() if not one_owner or one.key[0] == owner]
-            away = [
-                one
-                for one in counted
-                if one.connection is None and one.idle and not (one.media and one.media.alive)
-            ]
+            away = [one for one in counted if one.connection is None and one.idle and not one.has_media]
             away.sort(key=lambda one: one.left or 0.0)
             for client in away[: max(0, len(counted) + 1 - limit)]:
                 self._forget(client)
@@ -298,8 +325,13 @@ class Clients:
     def _forget(self, client: Client) -> None:
         if self._clients.pop(client.key, None) is not None:
             self._forgotten += 1
-        if client.media is not None:
-            self._sessions.pop(client.media.session, None)
+            self._tell_gone(client)
+        for media in client.media.values():
+            self._sessions.pop(media.session, None)
+
+    def _tell_gone(self, client: Client) -> None:
+        for listener in self._on_gone:
+            listener(client)
 
     def statistics(self) -> dict[str, object]:
         connected = sum(1 for client in self._clients.values() if client.connection is not None)

@@ -1,33 +1,22 @@
-"""ONE table: what a client may ask, which action it requires, and who does it. What is not in it is refused.
-
-A handler gets the client that asks and returns the reply's result; it raises `FengsuiError` for a refusal. It may rely
-on `client.principal` being allowed the row's action, and checks by itself that the thing asked about is the caller's.
-"""
+"""ONE table: what a client may ask, which action it requires, and who does it. What is not in it is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import structlog
 
-from server.auth.audit import Audit, Verdict
 from server.auth.permissions import Action, allowed, require
-from server.auth.sessions import Sessions
-from server.model.clock import Clock
 from server.model.errors import BadRequest, FengsuiError, NotFound, NotLoggedIn, Refused, TooLarge
 from server.model.ids import DeviceId, MediaSessionId, StreamId
 from server.model.names import clean_name
-from server.model.ports import MediaNode, SlotWish
-from server.positions.store import Positions
-from server.signalling.clients import Client, Clients, Media
+from server.model.ports import SlotWish
+from server.signalling.clients import Client, Media
 from server.signalling.messages import (
     AuditEntry,
     AuditPage,
     AuditRead,
-    Command,
     JoinLink,
     LinkCreate,
     LinkCreated,
@@ -43,77 +32,29 @@ from server.signalling.messages import (
     Reply,
     SessionEnd,
     SessionList,
+    SlotChanged,
     SlotInfo,
     SlotSet,
     SlotShown,
     StreamClose,
     UnitRename,
-    Value,
 )
-from server.state import EntityStore
+from server.signalling.table import Row, Services, row
+from server.signalling.talk_commands import TALK_ROWS, leg_of
+from server.signalling.wire import Command, Value
 from server.units.directory import DeviceRecord
 from server.units.links import checked_hours, link_url, qr_svg
-from server.units.presence import Presence
-from server.units.registration import Registration
-from server.units.roster import Roster
-from server.video.catalogue import Catalogue
 
-MAX_SDP: Final = {"console": 128 * 1024, "phone": 16 * 1024}  # bytes
+MAX_SDP: Final = {"console": 128 * 1024, "phone": 16 * 1024, "voice": 32 * 1024}  # bytes
+ACTIONS: Final = {
+    "console": Action.STREAM_WATCH,
+    "phone": Action.STREAM_PUBLISH,
+    "voice": Action.TALK_USE,
+}
 VERDICT_LIFE: Final = 30.0  # s that a verification of the audit chain counts: it reads every entry
 MAX_REASON: Final = 200  # characters
 
 log = structlog.get_logger("server.signalling")
-
-C = TypeVar("C", bound=Command)
-
-
-@dataclass(slots=True, kw_only=True)
-class Services:
-    """What the handlers work with."""
-
-    node: MediaNode
-    clients: Clients
-    store: EntityStore
-    roster: Roster
-    registration: Registration
-    catalogue: Catalogue
-    presence: Presence
-    positions: Positions
-    audit: Audit
-    sessions: Sessions
-    clock: Clock
-    media_up: Callable[[], bool]
-    join_link_hours: float
-    max_join_link_hours: float
-    verdict: tuple[float, Verdict] | None = None  # when, by the monotonic clock
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """`aside`: it waits for the database, which no command about media may have to do; so it is done beside the others,
-    which are done in the order they came."""
-
-    action: Callable[[Command], Action]
-    handle: Callable[[Services, Client, Command], Awaitable[Value | None]]
-    aside: bool = False
-
-
-def row(
-    kind: type[C],
-    action: Action | Callable[[C], Action],
-    handle: Callable[[Services, Client, C], Awaitable[Value | None]],
-    *,
-    aside: bool = False,
-) -> tuple[type[Command], Row]:
-    def required(command: Command) -> Action:
-        assert isinstance(command, kind)  # noqa: S101 - the table is keyed by the type
-        return action if isinstance(action, Action) else action(command)
-
-    async def call(services: Services, client: Client, command: Command) -> Value | None:
-        assert isinstance(command, kind)  # noqa: S101
-        return await handle(services, client, command)
-
-    return kind, Row(action=required, handle=call, aside=aside)
 
 
 async def perform(services: Services, client: Client, command: Command) -> Reply:
@@ -146,7 +87,7 @@ def _check_permission(client: Client) -> None:
 
 
 def _action_of_offer(command: MediaOffer) -> Action:
-    return Action.STREAM_WATCH if command.kind == "console" else Action.STREAM_PUBLISH
+    return ACTIONS[command.kind]
 
 
 async def _offer(services: Services, client: Client, command: MediaOffer) -> Value:
@@ -159,6 +100,8 @@ async def _offer(services: Services, client: Client, command: MediaOffer) -> Val
         session = None
     if command.kind == "console":
         answer = await services.node.open_console(command.sdp, session)
+    elif command.kind == "voice":
+        answer = await services.node.open_voice(command.sdp, session)
     elif session is not None:
         answer = await services.node.offer_again(session, command.sdp)
     else:
@@ -169,6 +112,8 @@ async def _offer(services: Services, client: Client, command: MediaOffer) -> Val
         _check_permission(client)
     if answer.session != session:
         before = services.clients.opened(client, answer.session, command.kind)
+        if command.kind == "voice":
+            services.exchange.opened(leg_of(services, client).id, answer.session)
         if before is not None:
             await services.node.close(before, "replaced")
     return MediaAnswer(
@@ -182,10 +127,9 @@ async def _offer(services: Services, client: Client, command: MediaOffer) -> Val
 
 
 async def _close(services: Services, client: Client, command: MediaClose) -> None:
-    _own(client, command.session)
-    session = services.clients.media_gone(client)
-    if session is not None:
-        await services.node.close(session, "closed")
+    media = _own(client, command.session)
+    services.clients.media_gone(client, media.kind)
+    await services.node.close(media.session, "closed")
 
 
 async def _set_slots(services: Services, client: Client, command: SlotSet) -> None:
@@ -209,14 +153,14 @@ async def _set_slots(services: Services, client: Client, command: SlotSet) -> No
 async def _shown(services: Services, client: Client, command: SlotShown) -> None:
     media = _own(client, command.session, "console")
     slot = media.slots.get(command.slot)
-    if slot is not None and slot.stream == command.stream:
+    if isinstance(slot, SlotChanged) and slot.stream == command.stream:
         services.catalogue.shown(command.stream, command.state)
 
 
 def _own(client: Client, session: str, kind: str = "") -> Media:
     """The client's live media session. Raises NotFound."""
-    media = client.media
-    if media is None or not media.alive or media.session != session or kind not in ("", media.kind):
+    media = client.media_of(session)
+    if media is None or not media.alive or kind not in ("", media.kind):
         raise NotFound("there is no such media session: offer without one", field="session")
     return media
 
@@ -367,6 +311,7 @@ async def _end_session(services: Services, client: Client, command: SessionEnd) 
 
 COMMANDS: Final[dict[type[Command], Row]] = dict(
     (
+        *TALK_ROWS,
         row(MediaOffer, _action_of_offer, _offer),
         row(MediaClose, Action.SOCKET_OPEN, _close),
         row(SlotSet, Action.STREAM_WATCH, _set_slots),

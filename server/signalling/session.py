@@ -23,17 +23,17 @@ from server.signalling.messages import (
     SCHEMA,
     ClientCommand,
     ClientMessage,
-    Command,
     Goodbye,
     HelloClient,
     HelloServer,
-    Message,
     Ping,
     Pong,
     Problem,
     Reply,
     ServerInfo,
 )
+from server.signalling.talk import FloorAlive
+from server.signalling.wire import Command, Message
 
 if TYPE_CHECKING:
     from server.signalling.clients import Client
@@ -70,6 +70,10 @@ class CommandReceived(msgspec.Struct, frozen=True, kw_only=True):
     """A new command of the connection's client; finish it with `Client.finish`."""
 
     command: Command
+
+
+class KeyAlive(msgspec.Struct, frozen=True, kw_only=True):
+    """The client's key is still held."""
 
 
 _MESSAGES: Final = msgspec.json.Decoder(ClientMessage)
@@ -109,7 +113,9 @@ class Connection:
 
     # ------------------------------------------------------------------ from the client
 
-    def receive(self, data: bytes, now: float, wallclock: float) -> HelloReceived | CommandReceived | None:
+    def receive(
+        self, data: bytes, now: float, wallclock: float
+    ) -> HelloReceived | CommandReceived | KeyAlive | None:
         """Take one text frame; None = nothing to do for the shell."""
         if self.phase is Phase.CLOSED:
             return None
@@ -130,6 +136,8 @@ class Connection:
             case Ping() if self.phase is Phase.OPEN:
                 self.send(encode(Pong(t=message.t, time=wallclock)))
                 return None
+            case FloorAlive() if self.phase is Phase.OPEN:
+                return KeyAlive()
             case Command() if self.phase is Phase.OPEN and self.client is not None:
                 return self._command(self.client, message)
             case _:
@@ -221,6 +229,11 @@ class Connection:
         if len(self._queue) > MAX_QUEUED or self._queued > MAX_QUEUED_BYTES:
             self.end("too_slow")
             return
+        self._wake()
+
+    def see_anew(self) -> None:
+        """What the client may see is different: it gets a snapshot."""
+        self._known = None
         self._wake()
 
     def end(self, reason: str, close_code: int | None = None) -> None:

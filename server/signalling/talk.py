@@ -39,7 +39,7 @@ class Listener(Value, frozen=True, kw_only=True):
 
     leg: str
     name: str
-    kind: str  # console | phone
+    kind: str  # browser | phone | radio | satellite | sip
     unit: str
     user: str
     selected: bool
@@ -67,7 +67,7 @@ class Group(Value, frozen=True, kw_only=True):
 
 
 class Talker(Value, frozen=True, kw_only=True):
-    """Who has a floor. `kind`: console | phone | radio | satellite | sip."""
+    """Who has a floor. `kind`: browser | phone | radio | satellite | sip."""
 
     leg: str
     name: str
@@ -373,7 +373,8 @@ class CallBackTake(Command, frozen=True, kw_only=True, tag="callback.take"):
 class EmergencyStart(Command, frozen=True, kw_only=True, tag="emergency.start"):
     """Raise the emergency alarm of the caller's unit and open its group's floor; `key` counts a re-sent one once.
 
-    `group` "" = the one its key talks in, else its first, else the default one. The microphone sends as at floor.request.
+    `group` "" = the one its key talks in, else its first, else the default one. The microphone sends as at
+    floor.request.
     """
 
     key: Id

@@ -24,12 +24,15 @@ from server.auth.permissions import Action, Principal, Role, actions_of, allowed
 from server.auth.throttle import BackOff
 from server.media_events import MediaEvents
 from server.model.errors import FengsuiError, NotLoggedIn, Refused, TooMany
-from server.model.ids import DeviceId, LinkId, MediaSessionId
+from server.model.ids import DeviceId, LinkId, MediaSessionId, UnitId
 from server.model.ports import SlotState
 from server.signalling.clients import Admission, Client
-from server.signalling.commands import COMMANDS, Services, perform
-from server.signalling.messages import MAX_FRAME, Command, HelloClient, ServerInfo, SlotChanged, User
-from server.signalling.session import CommandReceived, Connection, HelloReceived, Phase
+from server.signalling.commands import COMMANDS, perform
+from server.signalling.messages import MAX_FRAME, HelloClient, ServerInfo, SlotChanged, User
+from server.signalling.session import CommandReceived, Connection, HelloReceived, KeyAlive, Phase
+from server.signalling.table import Services
+from server.signalling.talk_commands import leg_id, leg_of, subject, subject_of
+from server.signalling.wire import Command
 from server.state import View
 from server.units.directory import DeviceRecord
 
@@ -96,6 +99,8 @@ class WebSockets:
         services.sessions.on_end(self._session_ended)
         services.roster.on_link_end(self._link_ended)
         services.roster.on_device_gone(self._device_gone)
+        services.groups.on_changed(self._groups_changed)
+        self._clients.on_gone(lambda client: services.exchange.detach(leg_id(client)))
         events.on_session_step(self._clients.media_step)
         events.on_slot_changed(self._slot_changed)
 
@@ -169,6 +174,8 @@ class WebSockets:
                     await self._hello(socket, hello)
                 case CommandReceived(command=command) if connection.client is not None:
                     self._accept(connection.client, command)
+                case KeyAlive() if connection.client is not None:
+                    self._services.exchange.alive(leg_id(connection.client))
 
     async def _write(self, response: web.WebSocketResponse[bool], socket: _Socket) -> None:
         """Send what there is until the connection is closed; a client that does not read is cut off."""
@@ -242,6 +249,9 @@ class WebSockets:
             return
         info = msgspec.structs.replace(self._info, time=services.clock.wallclock(), media=services.media_up())
         connection.admit(client, hello, info, services.store, resumable=resumable)
+        if leg_id(client) in services.exchange.legs:
+            services.exchange.release(leg_id(client))  # the page closed its microphone with its socket
+            leg_of(services, client)
         client.retell()
         log.info("a client came", client=client.key[0], address=socket.address, resumed=resumable)
         self._note_presence(client, services.presence.connected)
@@ -252,14 +262,18 @@ class WebSockets:
         require(who, Action.SOCKET_OPEN)
         kinds = OWN_KINDS | {kind for kind, action in KIND_ACTIONS.items() if allowed(who.role, action)}
         stream = self._services.roster.directory.channel(device.id, "main") if device else None
+        everything = allowed(who.role, Action.STREAM_WATCH)
+        unit = device.unit if device else UnitId("")
+        groups = frozenset() if everything else self._services.groups.visible(subject(who, unit))
         return Admission(
             principal=who,
             user=User(id=who.id, name=who.name, role=who.role, permissions=actions_of(who.role)),
             view=View(
                 kinds=kinds & frozenset(hello.want),
-                everything=allowed(who.role, Action.STREAM_WATCH),
-                unit=device.unit if device else "",
+                everything=everything,
+                unit=unit,
                 device=device.id if device else "",
+                groups=frozenset[str](groups),
             ),
             stream=stream.id if stream else "",
             secret="" if hello.token else socket.secret,
@@ -319,6 +333,12 @@ class WebSockets:
         self._counters["commands_total"] += 1
 
     # ------------------------------------------------------------------ told by others
+
+    def _groups_changed(self) -> None:
+        """Who may see which group follows from who is a member."""
+        for client in self._clients:
+            if not client.view.everything:
+                client.see(frozenset(self._services.groups.visible(subject_of(client))))
 
     def _session_ended(self, session: str, reason: str) -> None:
         self._end(lambda client: client.principal.session == session, SESSION_ENDS.get(reason, "revoked"))

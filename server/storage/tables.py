@@ -135,6 +135,66 @@ positions = Table(
     Index(None, "unit_id", "time"),
 )
 
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),  # `server.groups.membership.GroupKind`
+    Column("created", Float, nullable=False),
+    Column("created_by", ID, nullable=False),  # a user's id, "" = the server
+    Column("expires", Float, nullable=True),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_id", ID, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(8), primary_key=True),  # unit | user | role
+    Column("subject", ID, primary_key=True),  # a unit's or user's id, or a role
+    Column("talk", Boolean, nullable=False),
+    Column("priority", Integer, nullable=False),
+)
+
+patches = Table(
+    "patches",
+    metadata,
+    Column("id", ID, primary_key=True),  # its name, P1 to P9
+    Column("created", Float, nullable=False),
+    Column("created_by", String(128), nullable=False),  # a name
+)
+
+patch_groups = Table(
+    "patch_groups",
+    metadata,
+    Column("group_id", ID, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("patch_id", ID, ForeignKey("patches.id", ondelete="CASCADE"), nullable=False),
+    Column("muted_until", Float, nullable=True),  # steady s
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column(
+        "key", String(64), nullable=False, unique=True
+    ),  # of the press that raised it: sent twice, one alarm
+    Column("state", String(16), nullable=False),
+    Column("raised", Float, nullable=False),
+    Column("body", Text, nullable=False),  # JSON: all of `server.alarms.alarm.Alarm`
+    Index(None, "state"),
+)
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("done", Float, nullable=True),
+    Column("body", Text, nullable=False),  # JSON: the entity `server.signalling.talk.CallBack`
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from server.auth.audit import Audit
 from server.auth.devices import Camera, Devices
@@ -22,12 +22,14 @@ from server.model.ids import DeviceId, StreamId, UserId
 from server.model.uuid7 import new_id
 from server.positions.store import Positions
 from server.signalling.clients import Admission, Client, Clients
-from server.signalling.commands import Services
 from server.signalling.messages import Device, Stream, Unit
 from server.signalling.messages import User as WireUser
+from server.signalling.table import Services
 from server.state import EntityStore, View
+from server.storage.changes import ChangeWatch
 from server.storage.engine import Database, open_database
 from server.storage.tables import users
+from server.talk import Talk, make_talk
 from server.units.presence import Presence
 from server.units.registration import Registration
 from server.units.roster import Roster
@@ -74,6 +76,7 @@ class Control:
     media: FakeMedia
     catalogue: Catalogue
     positions: Positions
+    talk: Talk
     services: Services
 
     async def user(self, name: str, role: Role) -> User:
@@ -179,6 +182,14 @@ async def control(
         positions = Positions(database, clock)
         await sessions.load()
         await roster.reload()
+
+        async def account_names() -> dict[str, str]:
+            async with database.read() as connection:
+                return {row.id: row.name for row in (await connection.execute(select(users))).all()}
+
+        changes = ChangeWatch(database)
+        talk = await make_talk(database, audit, clock, media, events, store, roster, changes, account_names)
+        talk.exchange.regroup()
         services = Services(
             node=media,
             clients=Clients(per_credential=20),
@@ -188,6 +199,12 @@ async def control(
             catalogue=catalogue,
             presence=presence,
             positions=positions,
+            groups=talk.groups,
+            exchange=talk.exchange,
+            calls=talk.calls,
+            callbacks=talk.callbacks,
+            alarms=talk.alarms,
+            recorder=talk.recorder,
             audit=audit,
             sessions=sessions,
             clock=clock,
@@ -210,5 +227,6 @@ async def control(
             media=media,
             catalogue=catalogue,
             positions=positions,
+            talk=talk,
             services=services,
         )

@@ -9,7 +9,7 @@ import msgspec
 from server.media_events import MediaEvents
 from server.model.errors import BadSdp, FengsuiError, NotFound, StreamNotLive
 from server.model.ids import MediaSessionId, StreamId
-from server.model.ports import Answer, RestartAnswer, SectionInfo, SlotState, SlotWish, StreamView
+from server.model.ports import Answer, RestartAnswer, SectionInfo, SlotState, SlotWish, StreamView, VoiceRoute
 
 
 class FakeMedia:
@@ -21,6 +21,7 @@ class FakeMedia:
         self.wishes: list[SlotWish] = []
         self.views: dict[StreamId, StreamView] = {}
         self.sessions: dict[MediaSessionId, StreamId | None] = {}
+        self.routes: dict[MediaSessionId, VoiceRoute] = {}
         self.fail: FengsuiError | None = None
         self._count = 0
 
@@ -48,6 +49,9 @@ class FakeMedia:
 
     def slot(self, session: MediaSessionId, slot: int, state: SlotState) -> None:
         self.events.slot_changed(session, slot, state)
+
+    def speak(self, session: MediaSessionId, active: bool, clipped: float = 0.0) -> None:
+        self.events.voice_activity(session, active, clipped)
 
     # ------------------------------------------------------------------ MediaNode
 
@@ -80,6 +84,20 @@ class FakeMedia:
         self._called("set_slots", session)
         self.wishes = list(wishes)
 
+    async def open_voice(self, offer: str, session: MediaSessionId | None) -> Answer:
+        self._called("open_voice", session or "")
+        answer = self._answer(offer)
+        if session is not None:
+            answer = msgspec.structs.replace(answer, session=session)
+        self.sessions[answer.session] = None
+        slots = tuple(SectionInfo(slot=slot, audio_mid=str(slot + 1), video_mid="") for slot in range(8))
+        return msgspec.structs.replace(answer, slots=slots)
+
+    async def route_voice(self, routes: Sequence[VoiceRoute]) -> None:
+        self._called("route_voice", *(route.talker for route in routes))
+        for route in routes:
+            self.routes[route.talker] = route
+
     async def restart_ice(self, session: MediaSessionId, ufrag: str, password: str) -> RestartAnswer:
         self._called("restart_ice", session)
         return RestartAnswer(fragment="", etag="2")
@@ -102,6 +120,13 @@ class FakeMedia:
     async def pull(self, stream: StreamId, url: str, username: str, password: str, transport: str) -> None:
         self._called("pull", stream, url, username, password, transport)
         self.show(stream, "connecting", via="rtsp", session=None)
+
+    async def start_recording(self, recording: str, source: int, path: str) -> str:
+        self._called("start_recording", recording, str(source), path)
+        return ""
+
+    async def stop_recording(self, recording: str) -> None:
+        self._called("stop_recording", recording)
 
     def stream(self, stream: StreamId) -> StreamView | None:
         return self.views.get(stream)

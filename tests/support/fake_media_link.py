@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from media.client import MediaAway
 from media.protocol import (
+    RECORDER_TAP,
     Apply,
     Done,
     Notice,
@@ -16,7 +17,9 @@ from media.protocol import (
     RestartIce,
     SetDemands,
     StartPull,
+    StartRecording,
     StopPull,
+    StopRecording,
 )
 from media.relay.messages import (
     AddListener,
@@ -57,6 +60,7 @@ class FakeMedia:
         self.revisions: dict[int, int] = {}
         self.demands: dict[int, tuple[int, int]] = {}
         self.pulls: dict[int, StartPull] = {}
+        self.recordings: dict[str, StartRecording] = {}
         self.refuse: dict[type[Request], str] = {}
         self._notices: asyncio.Queue[Notice | None] = asyncio.Queue()
 
@@ -130,6 +134,10 @@ class FakeMedia:
                 self.pulls[request.pull] = request
             case StopPull():
                 return "" if self.pulls.pop(request.pull, None) else "not running"
+            case StartRecording():
+                self.recordings[request.recording] = request
+            case StopRecording():
+                return "" if self.recordings.pop(request.recording, None) else "not running"
             case _:
                 pass
         return ""
@@ -174,9 +182,11 @@ class FakeMedia:
                 self._drop_source(command.source)
             case AddSink():
                 used = {sink.ssrc for sink in self.sinks.values()}
-                if command.transport not in self.transports or command.sink in self.sinks:
+                there = command.tap == RECORDER_TAP or command.transport in self.transports
+                if not there or command.sink in self.sinks:
                     return "bad sink"
-                if command.ssrc in used or not command.ssrc or command.first_sequence >= 1 << 15:
+                numbered = command.ssrc not in used and command.ssrc and command.first_sequence < 1 << 15
+                if not command.tap and not numbered:
                     return "bad numbers"
                 self.sinks[command.sink] = command
             case RemoveSink():

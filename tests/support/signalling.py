@@ -10,7 +10,7 @@ import msgspec
 from server.auth.permissions import Principal, Role
 from server.signalling.clients import Admission, Client, Clients
 from server.signalling.messages import Reply, ServerInfo, User
-from server.signalling.session import CommandReceived, Connection, HelloReceived, Phase
+from server.signalling.session import CommandReceived, Connection, HelloReceived, KeyAlive, Phase
 from server.state import EntityStore, View
 
 WALL = 1_800_000_000.0
@@ -47,7 +47,7 @@ class Peer:
     def wake(self) -> None:
         self.wakes += 1
 
-    def send(self, data: bytes) -> HelloReceived | CommandReceived | None:
+    def send(self, data: bytes) -> HelloReceived | CommandReceived | KeyAlive | None:
         return self.connection.receive(data, self.now, WALL)
 
     def open(self, admitted: Admission | None = None, **fields: Any) -> list[dict[str, Any]]:

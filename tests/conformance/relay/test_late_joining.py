@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from media.relay.messages import LayerStalled, RequestKeyFrame, SetRate, SinkStarted, SinkWaiting
+from media.relay.messages import (
+    LayerStalled,
+    RequestKeyFrame,
+    SetRate,
+    SinkStarted,
+    SinkWaiting,
+    VoiceActivity,
+)
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import Fir, Pli
 from support.relay import (
@@ -163,6 +170,48 @@ async def test_held_voice_leaves_at_a_quarter_more_than_its_pace_with_its_own_ti
     assert [packet.sequence for packet in listener.rtp] == list(range(1000, 1021))
     spent = listener.times[19] - listener.times[0]
     assert 0.25 < spent < 0.36  # 19 intervals of 20 ms at 1.25 times the pace are 304 ms
+
+
+async def test_an_empty_route_throws_away_what_was_held(bench: Bench) -> None:
+    publisher, listener = bench.peer(1), bench.peer(2)
+    bench.apply(audio_source(10, 1, hold=1.5), audio_sink(20, 2))
+    for number in range(5):
+        publisher.send(voice(number))
+    await until(lambda: bench.engine.statistics().sources[0].layers[0].packets == 5)
+    bench.apply(route(10))  # refused
+    publisher.send(voice(5))
+    await until(lambda: bench.engine.statistics().sources[0].layers[0].packets == 6)
+    bench.apply(route(10, 20, revision=2))
+    await until(lambda: listener.rtp)
+    publisher.send(voice(6))
+    await until(lambda: len(listener.rtp) == 2)
+    assert [packet.payload[0] for packet in listener.rtp] == [5, 6]
+
+
+async def test_a_spurt_is_told_with_its_beginning_its_end_and_what_was_clipped(bench: Bench) -> None:
+    publisher, listener = bench.peer(1), bench.peer(2)
+    bench.apply(audio_source(10, 1, hold=0.1), audio_sink(20, 2))
+    for number in range(20):  # 0.4 s of which 0.1 s are held
+        publisher.send(voice(number))
+        await asyncio.sleep(0.02)
+    assert (await bench.event(VoiceActivity)) == VoiceActivity(source=10, active=True, clipped=-1.0)
+    bench.apply(route(10, 20))
+    await until(lambda: len(listener.rtp) >= 3)
+    over = await bench.event(VoiceActivity, lambda event: not event.active)
+    assert 0.2 < over.clipped < 0.4
+    assert listener.rtp[-1].payload[0] == 19
+
+
+async def test_a_spurt_is_not_over_while_some_of_it_waits_to_leave(bench: Bench) -> None:
+    publisher, listener = bench.peer(1), bench.peer(2)
+    bench.apply(audio_source(10, 1, hold=1.5), audio_sink(20, 2))
+    for number in range(40):  # 0.8 s of speech at once: 0.64 s until all of it has left
+        publisher.send(voice(number))
+    await until(lambda: bench.engine.statistics().sources[0].layers[0].packets == 40)
+    bench.apply(route(10, 20))
+    over = await bench.event(VoiceActivity, lambda event: not event.active)
+    assert over.clipped == 0.0
+    assert [packet.payload[0] for packet in listener.rtp] == list(range(40))
 
 
 async def test_listeners_who_join_later_start_live(bench: Bench) -> None:

@@ -11,8 +11,8 @@ from media.relay.messages import Codec, ExtensionIds, Layer, MediaKind, SinkCode
 from media.sdp.answer import LocalTransport, SentStream, answer
 from media.sdp.candidates import candidates_for
 from media.sdp.errors import NotBundled
-from media.sdp.offer import CONSOLE_LIMITS, HTTP_LIMITS, parse_offer
-from media.sdp.plan import Plan, plan_console, plan_play, plan_publish
+from media.sdp.offer import CONSOLE_LIMITS, HTTP_LIMITS, VOICE_LIMITS, parse_offer
+from media.sdp.plan import Plan, plan_console, plan_play, plan_publish, plan_voice
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "sdp"
 FINGERPRINT = (
@@ -41,6 +41,7 @@ PUBLISHERS = (
 )
 VIEWERS = ("aiortc-play", "chromium-play", "firefox-play")
 CONSOLES = ("chromium-console-4", "chromium-console-25")
+VOICES = ("chromium-voice",)
 
 
 def read(name: str) -> str:
@@ -48,6 +49,8 @@ def read(name: str) -> str:
 
 
 def planned(name: str) -> Plan:
+    if name in VOICES:
+        return plan_voice(parse_offer(read(f"{name}.offer.sdp"), VOICE_LIMITS))
     offer = parse_offer(read(f"{name}.offer.sdp"), CONSOLE_LIMITS if name in CONSOLES else HTTP_LIMITS)
     if name in PUBLISHERS:
         return plan_publish(offer)
@@ -67,12 +70,12 @@ def answered(plan: Plan) -> str:
     return answer(plan, LOCAL, sent)
 
 
-@pytest.mark.parametrize("name", PUBLISHERS + VIEWERS + CONSOLES)
+@pytest.mark.parametrize("name", PUBLISHERS + VIEWERS + CONSOLES + VOICES)
 def test_answer_is_what_was_agreed(name: str) -> None:
     assert answered(planned(name)).splitlines() == read(f"{name}.answer.sdp").splitlines()
 
 
-@pytest.mark.parametrize("name", PUBLISHERS + VIEWERS + CONSOLES)
+@pytest.mark.parametrize("name", PUBLISHERS + VIEWERS + CONSOLES + VOICES)
 def test_aiortc_reads_the_answer(name: str) -> None:
     plan = planned(name)
     theirs = SessionDescription.parse(answered(plan))

@@ -20,6 +20,15 @@ EXPECTED = {
     "session.own": {"admin", "dispatcher", "field"},
     "session.all": {"admin"},
     "socket.open": {"admin", "dispatcher", "field", "guest"},
+    "talk.use": {"admin", "dispatcher", "field", "guest"},
+    "talk.override": {"admin", "dispatcher"},
+    "talk.everywhere": {"admin", "dispatcher"},
+    "talk.broadcast": {"admin", "dispatcher"},
+    "floor.revoke": {"admin", "dispatcher"},
+    "group.manage": {"admin", "dispatcher"},
+    "emergency.raise": {"admin", "dispatcher", "field", "guest"},
+    "alarm.handle": {"admin", "dispatcher"},
+    "recording.search": {"admin", "dispatcher"},
 }
 
 

@@ -51,7 +51,15 @@ from server.model.errors import (
     Unavailable,
 )
 from server.model.ids import MediaSessionId, StreamId
-from server.model.ports import Answer, MediaNode, SlotState, SlotWish, StreamView, TrickleNode
+from server.model.ports import (
+    Answer,
+    MediaNode,
+    RecordingReport,
+    SlotState,
+    SlotWish,
+    StreamView,
+    TrickleNode,
+)
 from server.routing.link import PortUnavailable
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
@@ -92,6 +100,7 @@ class Listening:
         self.steps: list[tuple[MediaSessionId, str, str]] = []
         self.streams: list[StreamId] = []
         self.slots: list[tuple[MediaSessionId, int, SlotState]] = []
+        self.recordings: list[RecordingReport] = []
         self.at_step: Callable[[MediaSessionId, str], None] = lambda session, step: None
 
     def session_step(self, session: MediaSessionId, step: str, detail: str) -> None:
@@ -103,6 +112,9 @@ class Listening:
 
     def slot_changed(self, session: MediaSessionId, slot: int, state: SlotState) -> None:
         self.slots.append((session, slot, state))
+
+    def recording_state(self, report: RecordingReport) -> None:
+        self.recordings.append(report)
 
     def of(self, session: MediaSessionId) -> list[tuple[str, str]]:
         return [(step, detail) for each, step, detail in self.steps if each == session]

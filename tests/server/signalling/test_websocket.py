@@ -109,7 +109,13 @@ async def test_a_guest_sees_its_own_and_nothing_else(hall: Desk) -> None:
     tab = await hall.tab(token=secret, cookie=await officer(hall), want=EVERYTHING)
     hello, snapshot = tab.got
     assert (hello["user"]["role"], hello["user"]["name"]) == ("guest", "三号车")  # the cookie is ignored
-    assert hello["user"]["permissions"] == ["position.report", "socket.open", "stream.publish"]
+    assert hello["user"]["permissions"] == [
+        "emergency.raise",
+        "position.report",
+        "socket.open",
+        "stream.publish",
+        "talk.use",
+    ]
     assert [unit["name"] for unit in snapshot["units"]] == ["三号车"]
     assert [stream["id"] for stream in snapshot["streams"]] == [hello["stream"]]
     assert (len(snapshot["devices"]), snapshot["links"], snapshot["health"]) == (1, [], [])

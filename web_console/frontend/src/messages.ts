@@ -165,7 +165,7 @@ export interface Group {
   createdBy: string;
 }
 
-/** Who has a floor. `kind`: console | phone | radio | satellite | sip. */
+/** Who has a floor. `kind`: browser | phone | radio | satellite | sip. */
 export interface Talker {
   leg: string;
   name: string;

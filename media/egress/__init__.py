@@ -1,0 +1,1 @@
+"""Where media goes that no viewer is waiting for: recordings."""

@@ -1,0 +1,462 @@
+"""Voice through the command table: keys, groups, patches, calls, emergencies; media is a fake that remembers routes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from server.auth.permissions import Principal, Role
+from server.model.ids import MediaSessionId
+from server.model.ports import VoiceRoute
+from server.signalling.clients import Client
+from server.signalling.commands import perform
+from server.signalling.messages import MediaOffer
+from server.signalling.talk import (
+    Alarm,
+    AlarmMove,
+    AllCall,
+    CallAnswer,
+    CallBack,
+    CallBackRequest,
+    CallBackTake,
+    CallEnd,
+    CallStart,
+    EmergencyStart,
+    Floor,
+    FloorRelease,
+    FloorRequest,
+    FloorRevoke,
+    FloorTold,
+    Group,
+    GroupChange,
+    GroupCreate,
+    GroupDelete,
+    GroupTune,
+    MemberWish,
+    PatchChange,
+    PatchCreate,
+    PatchMute,
+    PrivateCall,
+    VoiceSlot,
+)
+from server.signalling.wire import Command, Message
+from support.control import Control, control
+from support.waiting import until
+
+SDP = "v=0\r\n"
+
+
+class Radio(Client):
+    """A client with a sound path that remembers what it was told."""
+
+    def __init__(self, centre: Control, client: Client) -> None:
+        super().__init__(client.key, client.admission)
+        self.centre = centre
+        self.heard: list[Message] = []
+        self.path = MediaSessionId("")
+
+    def tell(self, message: Message) -> None:
+        self.heard.append(message)
+        super().tell(message)
+
+    async def do(self, command: Command) -> Any:
+        reply = await perform(self.centre.services, self, command)
+        assert reply.error is None, reply.error
+        return msgspec.json.decode(reply.result)
+
+    async def refused(self, command: Command) -> str:
+        reply = await perform(self.centre.services, self, command)
+        assert reply.error is not None
+        return reply.error.code
+
+    async def up(self) -> Radio:
+        answer = await self.do(MediaOffer(id="o", kind="voice", sdp=SDP))
+        self.path = MediaSessionId(answer["session"])
+        self.centre.events.session_step(self.path, "dtls", "")
+        return self
+
+    async def tune(self, *groups: str, selected: tuple[str, ...] | None = None) -> Radio:
+        chosen = groups if selected is None else selected
+        await self.do(GroupTune(id="t", listening=groups, selected=chosen))
+        return self
+
+    async def press(self, *groups: str, urgency: Any = "normal") -> list[dict[str, Any]]:
+        answers = await self.do(FloorRequest(id="p", groups=groups, urgency=urgency))
+        found: list[dict[str, Any]] = answers["answers"]
+        return found
+
+    async def let_go(self) -> None:
+        await self.do(FloorRelease(id="r"))
+
+    def speak(self, active: bool) -> None:
+        self.centre.media.speak(self.path, active)
+
+    def told(self, state: str) -> list[FloorTold]:
+        return [one for one in self.heard if isinstance(one, FloorTold) and one.state == state]
+
+    def slots(self) -> list[tuple[int, str, str]]:
+        return [
+            (one.slot, one.group or one.call, one.talker.name if one.talker else "")
+            for one in self.heard
+            if isinstance(one, VoiceSlot)
+        ]
+
+
+@dataclass
+class Net:
+    centre: Control
+
+    async def officer(self, name: str) -> Radio:
+        who = Principal(role=Role.DISPATCHER, id=name, name=name, session=f"s-{name}")
+        return await Radio(self.centre, self.centre.client(who)).up()
+
+    async def phone(self, name: str) -> Radio:
+        _, secret = await self.centre.registration.create_link(
+            name=name, unit="", hours=2, who=Principal(role=Role.ADMIN, id="c", name="c"), address=""
+        )
+        await self.centre.roster.reload()
+        who, device = self.centre.roster.guest(secret)
+        client = self.centre.client(who)
+        view = msgspec.structs.replace(client.view, everything=False, unit=device.unit, device=device.id)
+        client.admission = msgspec.structs.replace(client.admission, view=view)
+        return await Radio(self.centre, client).up()
+
+    def group(self, which: str) -> Group:
+        return next(
+            one
+            for one in self.centre.store.all("group")
+            if isinstance(one, Group) and which in (one.id, one.name)
+        )
+
+    def floor(self, which: str) -> Floor:
+        floor = self.centre.store.get("floor", self.group(which).id)
+        assert isinstance(floor, Floor)
+        return floor
+
+    def route(self, talker: Radio) -> VoiceRoute | None:
+        return self.centre.media.routes.get(talker.path)
+
+    async def hears(self, talker: Radio, *listeners: Radio) -> None:
+        """Media was told that these, and no others, get the talker."""
+        wanted = {listener.path for listener in listeners}
+
+        def routed() -> bool:
+            route = self.route(talker)
+            return route is not None and {each.session for each in route.listeners} == wanted
+
+        await until(routed)
+
+
+@pytest.fixture
+async def net(tmp_path: Path) -> AsyncIterator[Net]:
+    async with control(tmp_path) as centre:
+        tasks = [asyncio.ensure_future(run()) for run in centre.talk.services.values()]
+        yield Net(centre)
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+EVERYBODY = "全员"
+
+
+async def test_a_fresh_server_has_a_group_for_everybody_and_an_all_call(net: Net) -> None:
+    groups = {group.name: group for group in net.centre.store.all("group") if isinstance(group, Group)}
+    assert {(name, group.kind, group.number) for name, group in groups.items()} == {
+        ("全员", "static", 1),
+        ("全呼", "all_call", 0),
+    }
+
+
+async def test_a_key_press_reaches_those_who_listen_and_nobody_else(net: Net) -> None:
+    group = net.group(EVERYBODY).id
+    one = await (await net.officer("一")).tune(group)
+    two = await (await net.phone("二")).tune(group)
+    deaf = await net.phone("三")
+    assert (await one.press(group))[0]["state"] == "granted"
+    await net.hears(one, two)
+    assert two.slots() == [(0, group, "一")]
+    assert deaf.slots() == []
+    assert net.floor(EVERYBODY).state == "taken"
+    assert net.floor(EVERYBODY).talker == one.centre.services.exchange.legs[one.public].talker()  # type: ignore[index]
+    one.speak(True)
+    await one.let_go()
+    assert net.floor(EVERYBODY).state == "tail"
+    assert one.told("tail")
+    one.speak(False)
+    assert net.floor(EVERYBODY).state == "hang"
+    assert [told.group for told in one.told("ended")] == [group]
+    assert two.slots()[-1] == (0, group, "")
+    await net.hears(one)
+
+
+async def test_a_refused_press_is_told_who_talks_and_its_voice_is_thrown_away(net: Net) -> None:
+    await net.officer("头")
+    group = net.group(EVERYBODY).id
+    one = await (await net.phone("一")).tune(group)
+    deaf = await net.phone("二")
+    assert (await deaf.press(group))[0] | {"cause": "no_member"} == (await deaf.press(group))[0]
+    assert (await one.press(group))[0]["state"] == "granted"
+    two = await (await net.phone("三")).tune(group)
+    answer = (await two.press(group))[0]
+    assert (answer["state"], answer["position"], answer["size"]) == ("queued", 1, 1)
+    await until(lambda: net.route(two) is not None)
+    assert net.route(two) == VoiceRoute(talker=two.path)
+    await one.let_go()
+    assert [told.group for told in two.told("granted")] == [group]
+    await net.hears(two, one)
+
+
+async def test_an_officer_takes_over_and_the_phone_s_key_must_be_let_go(net: Net) -> None:
+    group = net.group(EVERYBODY).id
+    one = await (await net.phone("一")).tune(group)
+    officer = await (await net.officer("值班员")).tune(group)
+    await one.press(group)
+    assert (await officer.press(group))[0]["state"] == "granted"
+    assert one.told("revoked")[0].cause == "pre_empted"
+    await net.hears(officer, one)
+    await officer.let_go()
+    assert (await one.press(group))[0]["cause"] == "key_held"
+    await one.let_go()
+    assert (await one.press(group))[0]["state"] == "granted"
+
+
+async def test_one_press_in_two_groups_is_heard_once_by_who_listens_to_both(net: Net) -> None:
+    officer = await net.officer("值班员")
+    made = [
+        (await officer.do(GroupCreate(id=name, name=name, kind="dynamic", members=everyone())))["group"]
+        for name in ("甲", "乙")
+    ]
+    first, second, both = [
+        await (await net.phone(name)).tune(*groups)
+        for name, groups in (("a", made[:1]), ("b", made[1:]), ("c", made))
+    ]
+    await officer.tune(*made)
+    assert [answer["state"] for answer in await officer.press(*made)] == ["granted", "granted"]
+    await net.hears(officer, first, second, both)
+    assert len(both.slots()) == 1
+
+
+def everyone() -> tuple[MemberWish, ...]:
+    return (MemberWish(kind="role", id="guest"),)
+
+
+async def test_patched_groups_share_a_floor_until_the_patch_ends(net: Net) -> None:
+    officer = await net.officer("值班员")
+    made = [
+        (await officer.do(GroupCreate(id=name, name=name, members=everyone())))["group"]
+        for name in ("甲", "乙")
+    ]
+    one, two = await (await net.phone("a")).tune(made[0]), await (await net.phone("b")).tune(made[1])
+    patch = await officer.do(PatchCreate(id="1", groups=tuple(made)))
+    assert patch == {"patch": "P1", "name": "P1"}
+    assert (net.group("甲").patch, net.group("乙").patch) == ("P1", "P1")
+    assert await officer.refused(PatchCreate(id="2", groups=tuple(made))) == "conflict"
+    await one.press(made[0])
+    await net.hears(one, two)
+    assert two.slots() == [(0, made[1], "a")]
+    assert (await two.press(made[1]))[0]["state"] == "queued"
+    await officer.do(PatchMute(id="3", group=made[1], seconds=60))
+    await net.hears(one)
+    assert net.group("乙").muted is not None
+    await two.let_go()
+    assert (await two.press(made[1]))[0]["state"] == "granted"
+    await two.let_go()
+    await officer.do(PatchMute(id="4", group=made[1], seconds=0))
+    await officer.do(PatchChange(id="5", patch="P1", groups=()))
+    assert net.group("甲").patch == ""
+    await one.let_go()
+    assert (await one.press(made[0]))[0]["state"] == "granted"
+    assert (await two.press(made[1]))[0]["state"] == "granted"
+
+
+async def test_during_an_all_call_only_emergencies_are_granted(net: Net) -> None:
+    group = net.group(EVERYBODY).id
+    officer = await net.officer("值班员")
+    one = await (await net.phone("一")).tune(group)
+    untuned = await net.phone("二")
+    await one.press(group)
+    answer = await officer.do(AllCall(id="a"))
+    assert answer["answers"][0]["state"] == "granted"
+    assert one.told("revoked")[0].cause == "all_call"
+    await net.hears(officer, one, untuned)
+    assert net.floor(EVERYBODY).blocked == "all_call"
+    await one.let_go()
+    assert (await one.press(group))[0]["cause"] == "all_call"
+    await one.let_go()
+    assert (await one.press(group, urgency="emergency"))[0]["state"] == "granted"
+    assert await one.refused(AllCall(id="b")) == "forbidden"
+    await officer.let_go()
+    assert net.floor(EVERYBODY).blocked == ""
+
+
+async def test_an_emergency_opens_the_floor_raises_an_alarm_and_stays_until_it_is_closed(net: Net) -> None:
+    group = net.group(EVERYBODY).id
+    talking = await (await net.officer("值班员")).tune(group)
+    victim = await net.phone("消防一号")
+    await talking.press(group)
+    done = await victim.do(EmergencyStart(id="e", key="k1"))
+    assert (done["group"], done["answer"]["state"]) == (group, "granted")
+    assert talking.told("revoked")[0].cause == "pre_empted"
+    assert await victim.do(EmergencyStart(id="e2", key="k1")) | {"answer": None} == done | {"answer": None}
+    alarm = net.centre.store.get("alarm", done["alarm"])
+    assert isinstance(alarm, Alarm)
+    assert (alarm.state, alarm.name, alarm.times) == ("new", "消防一号", 1)
+    assert net.group(EVERYBODY).emergency
+    assert await talking.refused(AlarmMove(id="m", alarm=alarm.id, act="close", reason="x")) == "conflict"
+    await talking.do(AlarmMove(id="m", alarm=alarm.id, act="acknowledge"))
+    assert await talking.refused(AlarmMove(id="m", alarm=alarm.id, act="close")) == "bad_request"
+    await talking.do(AlarmMove(id="m", alarm=alarm.id, act="close", reason="已救出"))
+    assert not net.group(EVERYBODY).emergency
+    closed = net.centre.store.get("alarm", done["alarm"])
+    assert isinstance(closed, Alarm)
+    assert [line.act for line in closed.history] == ["raised", "acknowledged", "closed"]
+    assert await victim.refused(AlarmMove(id="m", alarm=alarm.id, act="acknowledge")) == "forbidden"
+
+
+async def test_an_alarm_survives_the_server(net: Net, tmp_path: Path) -> None:
+    victim = await net.phone("消防一号")
+    done = await victim.do(EmergencyStart(id="e", key="k1"))
+    async with control(tmp_path) as again:
+        alarm = again.store.get("alarm", done["alarm"])
+        assert isinstance(alarm, Alarm)
+        assert alarm.state == "new"
+        group = again.store.get("group", done["group"])
+        assert isinstance(group, Group)
+        assert group.emergency
+
+
+async def test_groups_and_patches_survive_the_server(net: Net, tmp_path: Path) -> None:
+    officer = await net.officer("值班员")
+    made = [(await officer.do(GroupCreate(id=name, name=name)))["group"] for name in ("甲", "乙")]
+    await officer.do(PatchCreate(id="1", groups=tuple(made)))
+    await officer.do(PatchMute(id="2", group=made[0], seconds=600))
+    async with control(tmp_path) as again:
+        group = again.store.get("group", made[0])
+        assert isinstance(group, Group)
+        assert group.patch == "P1"
+        assert group.muted is not None
+
+
+async def test_a_full_duplex_call_opens_both_microphones(net: Net) -> None:
+    officer, one = await net.officer("值班员"), await net.phone("一号员")
+    unit = one.view.unit
+    call = (await officer.do(CallStart(id="c", unit=unit)))["call"]
+    entity = net.centre.store.get("call", call)
+    assert isinstance(entity, PrivateCall)
+    assert (entity.state, entity.callee.name) == ("ringing", "一号员")
+    assert await officer.refused(CallStart(id="c2", unit=unit)) == "busy"
+    await one.do(CallAnswer(id="a", call=call, accept=True))
+    await net.hears(officer, one)
+    await net.hears(one, officer)
+    assert one.slots() == [(0, call, "值班员")]
+    await one.do(CallEnd(id="e", call=call))
+    await net.hears(officer)
+    await net.hears(one)
+    entity = net.centre.store.get("call", call)
+    assert isinstance(entity, PrivateCall)
+    assert (entity.state, entity.cause) == ("ended", "ended")
+
+
+async def test_a_half_duplex_call_has_a_floor_of_its_own(net: Net) -> None:
+    officer, one, other = await net.officer("值班员"), await net.phone("一号员"), await net.officer("另")
+    call = (await officer.do(CallStart(id="c", unit=one.view.unit, duplex="half")))["call"]
+    await one.do(CallAnswer(id="a", call=call, accept=True))
+    assert (await officer.press(call))[0]["state"] == "granted"
+    await net.hears(officer, one)
+    assert await other.refused(GroupTune(id="t", listening=(call,))) == "forbidden"
+    await officer.do(CallEnd(id="e", call=call))
+    await net.hears(officer)
+    assert net.centre.store.get("group", call) is None
+
+
+async def test_a_declined_call_says_so_and_nobody_s_line_is_nobody_s(net: Net) -> None:
+    officer, one = await net.officer("值班员"), await net.phone("一号员")
+    call = (await officer.do(CallStart(id="c", unit=one.view.unit)))["call"]
+    await one.do(CallAnswer(id="a", call=call, accept=False))
+    entity = net.centre.store.get("call", call)
+    assert isinstance(entity, PrivateCall)
+    assert (entity.state, entity.cause) == ("ended", "declined")
+    assert await officer.refused(CallStart(id="c", user="nobody")) == "not_found"
+    assert await officer.refused(CallStart(id="c")) == "bad_request"
+
+
+async def test_a_floor_is_taken_away_with_a_reason(net: Net) -> None:
+    group = net.group(EVERYBODY).id
+    officer = await net.officer("值班员")
+    one = await (await net.phone("一")).tune(group)
+    assert await officer.refused(FloorRevoke(id="x", group=group, reason="扰乱")) == "not_found"
+    await one.press(group)
+    assert await officer.refused(FloorRevoke(id="x", group=group, reason=" ")) == "bad_request"
+    await officer.do(FloorRevoke(id="x", group=group, reason="扰乱"))
+    assert one.told("revoked")[0].cause == "forced"
+    assert "floor.revoke" in [entry.action for entry in await net.centre.audit.newest()]
+
+
+async def test_a_lost_sound_path_gives_the_floor_back_and_is_shown(net: Net) -> None:
+    group = net.group(EVERYBODY).id
+    one = await (await net.officer("一")).tune(group)
+    two = await (await net.officer("二")).tune(group)
+    await one.press(group)
+    await net.hears(one, two)
+    net.centre.events.session_step(two.path, "lost", "consent_lost")
+    await net.hears(one)
+    assert {(one.name, one.voice) for one in net.group(EVERYBODY).listeners} == {("一", True), ("二", False)}
+    net.centre.events.session_step(one.path, "lost", "consent_lost")
+    net.centre.clock.advance(1.5)
+    net.centre.talk.exchange._due.set()
+    await until(lambda: net.floor(EVERYBODY).state in ("hang", "idle"))
+    await one.up()
+    await one.let_go()
+    assert (await one.press(group))[0]["state"] == "granted"
+
+
+async def test_phones_see_the_groups_they_are_in(net: Net) -> None:
+    officer, one = await net.officer("值班员"), await net.phone("一号员")
+    made = (await officer.do(GroupCreate(id="1", name="秘密")))["group"]
+    assert await one.refused(GroupTune(id="t", listening=(made,))) == "forbidden"
+    wish = MemberWish(kind="unit", id=one.view.unit, talk=False)
+    await officer.do(GroupChange(id="2", group=made, members=(wish,)))
+    await one.tune(made)
+    assert (await one.press(made))[0]["cause"] == "receive_only"
+    assert await officer.refused(GroupDelete(id="3", group=made, reason="")) == "bad_request"
+    await officer.do(GroupDelete(id="4", group=made, reason="演练结束"))
+    assert net.centre.store.get("group", made) is None
+    assert await one.refused(GroupTune(id="t", listening=(made,))) == "not_found"
+    assert await officer.refused(GroupDelete(id="5", group=net.group("全呼").id, reason="x")) == "conflict"
+
+
+async def test_call_backs_are_counted_taken_and_done(net: Net) -> None:
+    officer, one = await net.officer("值班员"), await net.phone("一号员")
+    await one.do(CallBackRequest(id="1", text="需要支援"))
+    await one.do(CallBackRequest(id="2"))
+    asked = [each for each in net.centre.store.all("callback") if isinstance(each, CallBack)]
+    assert [(each.name, each.times, each.text) for each in asked] == [("一号员", 2, "需要支援")]
+    await officer.do(CallBackTake(id="3", callback=asked[0].id))
+    await officer.do(CallBackTake(id="4", callback=asked[0].id, done=True))
+    assert await officer.refused(CallBackTake(id="5", callback=asked[0].id)) == "conflict"
+
+
+async def test_a_database_that_is_locked_stops_no_key(net: Net) -> None:
+    """P18"""
+    group = net.group(EVERYBODY).id
+    one = await (await net.officer("一")).tune(group)
+    two = await (await net.officer("二")).tune(group)
+    victim = await net.phone("三")
+    async with net.centre.database.write():
+        async with asyncio.timeout(2):
+            assert (await one.press(group))[0]["state"] == "granted"
+            await net.hears(one, two)
+        pending = asyncio.ensure_future(victim.do(EmergencyStart(id="e", key="k")))
+        await until(lambda: bool(victim.told("granted")))
+        assert not pending.done()
+        assert net.group(EVERYBODY).emergency
+    await pending
