@@ -23,7 +23,10 @@ PERMISSIONS = (
     "recording.search",
 )
 TABLES = {
-    **{kind: kind + "s" for kind in ("unit", "device", "stream", "link", "group", "floor", "call", "callback")},
+    **{
+        kind: kind + "s"
+        for kind in ("unit", "device", "stream", "link", "group", "floor", "call", "callback")
+    },
     "health": "health",
     "patch": "patches",
     "alarm": "alarms",
@@ -127,7 +130,12 @@ class ScriptedTalk:
                     "client": message["client"],
                     "user": {"id": "u1", "name": "总值班", "role": "admin", "permissions": PERMISSIONS},
                     "server": {
-                        **{"name": "陇南市应急指挥中心", "level": "city", "version": "0", "time": time.time()},
+                        **{
+                            "name": "陇南市应急指挥中心",
+                            "level": "city",
+                            "version": "0",
+                            "time": time.time(),
+                        },
                         **{"media": True, "drill": False},
                     },
                 }

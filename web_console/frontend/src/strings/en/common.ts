@@ -33,6 +33,8 @@ export const errors: Record<keyof typeof errorStrings, string> = {
   overloaded: "The server is busy|Wait a little, then try again",
   unavailable: "Part of the server is not available|It comes back by itself; if not, look at Health",
   media_away: "The media service is restarting|It is back in a few seconds",
+  busy: "The other end is in a call|Call again later",
+  no_path: "This device has no sound path|Start the shift; else check the network to the media port",
   storage_away: "The database is not available|Check disk space and the database",
   internal:
     "The server made an error|Try again; if it happens again, give the diagnostics to an administrator",
