@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from media import log
+from media.egress.recordings import WorkerRecordings
 from media.ingest.workers import WorkerPulls
 from media.serving import ENGINES, MediaService
 from media.settings import MediaSettings, load_settings
@@ -74,9 +75,13 @@ async def serve(
     structlog.get_logger().info(
         "media_started", pid=os.getpid(), loop=type(asyncio.get_running_loop()).__module__
     )
-    with tempfile.TemporaryDirectory(prefix="fengsui-media-") as folder:  # for the sockets of camera workers
+    with tempfile.TemporaryDirectory(prefix="fengsui-media-") as folder:  # for the workers' sockets
         pulls = functools.partial(WorkerPulls, Path(folder), settings.pull_retry_min, settings.pull_retry_max)
-        await MediaService(settings, pulls=pulls).run(listening, connected)
+        recordings = functools.partial(
+            WorkerRecordings, Path(folder), settings.recordings, settings.recordings_reserve
+        )
+        service = MediaService(settings, pulls=pulls, recordings=recordings if settings.recordings else None)
+        await service.run(listening, connected)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

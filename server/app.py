@@ -33,7 +33,7 @@ from server.banner import Banner
 from server.bus.base import Bus
 from server.bus.choose import open_bus
 from server.config import Config
-from server.datafolder import MEGABYTE, folder_lock, free_bytes, metrics_token, prepare_folder
+from server.datafolder import MEGABYTE, REFUSE_BELOW, folder_lock, free_bytes, metrics_token, prepare_folder
 from server.dispatch import Dispatch, make_dispatch
 from server.health import Health
 from server.media_events import MediaEvents
@@ -155,6 +155,7 @@ class _Server:
             loop=self._watchdog.statistics,
             bus=self._bus.statistics if self._config.bus.url else None,
             clients=dispatch.statistics["websockets"],
+            recorder=dispatch.recorder,
         )
         http = self._http(front_end, dispatch, health)
         await http.prepare()
@@ -256,6 +257,7 @@ class _Server:
             publishers=limits.publishers,
             viewers=limits.viewers,
             sound_paths=limits.sound_paths,
+            recorded=self._config.recordings_folder is not None,
             cameras=CameraPolicy(
                 networks=rtsp.networks,
                 ports=rtsp.ports,
@@ -277,6 +279,8 @@ class _Server:
                 max_bitrate=media.max_bitrate,
                 pull_retry_min=self._config.ingest.rtsp.retry_min,
                 pull_retry_max=self._config.ingest.rtsp.retry_max,
+                recordings=str(self._config.recordings_folder or ""),
+                recordings_reserve=REFUSE_BELOW,
             )
         )
         wait, loop = MEDIA_FIRST_WAIT, asyncio.get_running_loop()

@@ -148,6 +148,13 @@ class LimitsSection(Section):
     websockets_per_session: Annotated[int, Field(ge=1, le=1000)] = 20
 
 
+class RecordingsSection(Section):
+    enabled: bool = True
+    folder: str = ""
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] = 180.0
+    min_free_mb: Annotated[int, Field(ge=0, le=1_000_000_000)] = 500
+
+
 class RtspSection(Section):
     enabled: bool = False
     networks: Texts = ()
@@ -182,12 +189,21 @@ class Config(Section):
     bus: BusSection = BusSection()
     auth: AuthSection = AuthSection()
     limits: LimitsSection = LimitsSection()
+    recordings: RecordingsSection = RecordingsSection()
     ingest: IngestSection = IngestSection()
 
     @property
     def data(self) -> Path:
         """The data folder, absolute."""
         return Path(self.server.data).expanduser().absolute()
+
+    @property
+    def recordings_folder(self) -> Path | None:
+        """Where recordings are written, absolute; None = nothing is recorded."""
+        if not self.recordings.enabled:
+            return None
+        folder = self.recordings.folder
+        return Path(folder).expanduser().absolute() if folder else self.data / "recordings"
 
 
 OTHERS: Final = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH

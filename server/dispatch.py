@@ -13,6 +13,7 @@ from aiohttp import web
 
 from server.api.media_sessions import MediaSessions
 from server.api.origins import Origins
+from server.api.recordings import RecordingsApi
 from server.api.stream_tokens import StreamTokenApi
 from server.api.table import Route
 from server.api.whep import Whep
@@ -21,11 +22,15 @@ from server.auth.access import TokenAccess
 from server.auth.sessions import Sessions
 from server.auth.tokens import StreamTokens
 from server.config import Config
+from server.datafolder import MEGABYTE
 from server.media_events import MediaEvents
 from server.metrics import Statistics
 from server.model.ports import DispatchNode
 from server.people import People
 from server.positions.store import Positions
+from server.recordings.index import SpurtIndex
+from server.recordings.recorder import SpurtRecorder
+from server.recordings.retention import Retention
 from server.signalling.clients import Clients
 from server.signalling.table import Services
 from server.signalling.websocket import WebSockets
@@ -44,6 +49,7 @@ class Dispatch:
     """`services` are run for as long as the server, `goodbye` before the HTTP server stops, `finish` at the end."""
 
     store: EntityStore
+    recorder: SpurtRecorder
     routes: tuple[Route, ...]
     services: dict[str, Callable[[], Awaitable[None]]]
     statistics: dict[str, Statistics]
@@ -77,12 +83,15 @@ async def make_dispatch(
     )
     events.on_stream_changed(catalogue.stream_changed)
     events.on_session_step(catalogue.session_step)
+    index = SpurtIndex(people.database)
+    recorder = SpurtRecorder(index, clock, config.recordings_folder)
+    events.on_recording_state(recorder.state)
 
     async def account_names() -> dict[str, str]:
         return {user.id: user.name for user in await people.users.all()}
 
     talk = await make_talk(
-        people.database, people.audit, clock, node, events, store, roster, changes, account_names
+        people.database, people.audit, clock, node, events, store, roster, recorder, changes, account_names
     )
     services = Services(
         node=node,
@@ -98,7 +107,7 @@ async def make_dispatch(
         calls=talk.calls,
         callbacks=talk.callbacks,
         alarms=talk.alarms,
-        recorder=talk.recorder,
+        recorder=recorder,
         audit=people.audit,
         sessions=sessions,
         clock=clock,
@@ -106,6 +115,15 @@ async def make_dispatch(
         join_link_hours=config.auth.join_link_hours,
         max_join_link_hours=config.auth.max_join_link_hours,
     )
+    retention = Retention(
+        recorder,
+        index,
+        people.audit,
+        clock,
+        keep_days=config.recordings.keep_days,
+        min_free=config.recordings.min_free_mb * MEGABYTE,
+    )
+    recordings = RecordingsApi(recorder, retention, people.audit, clock)
     sockets = WebSockets(
         services,
         origins,
@@ -120,16 +138,26 @@ async def make_dispatch(
     roster.on_device_gone(opened.device_gone)
     access = TokenAccess(people.devices, StreamTokens(clock), people.database, people.audit, clock)
     changes.subscribe(roster.reload)
+
+    async def finish() -> None:
+        await roster.write_used()
+        await index.finish()
+
     return Dispatch(
         store=store,
+        recorder=recorder,
         routes=(
             *Whip(node, access, opened).routes(),
             *Whep(node, access, opened).routes(),
             *opened.routes(),
             *StreamTokenApi(access, people.audit).routes(),
+            *recordings.routes(),
             *sockets.routes(),
         ),
         services={
+            "spurt_index": index.run,
+            "recordings": recorder.run,
+            "retention": retention.run,
             "roster": roster.run,
             "catalogue": catalogue.run,
             "websockets": sockets.run,
@@ -144,9 +172,12 @@ async def make_dispatch(
             "presence": presence.statistics,
             "positions": positions.statistics,
             "media": node.statistics,
+            "recordings": recorder.statistics,
+            "retention": retention.statistics,
+            "listening": recordings.statistics,
             "media_sessions": opened.statistics,
             **talk.statistics,
         },
         goodbye=sockets.shutdown,
-        finish=roster.write_used,
+        finish=finish,
     )

@@ -16,6 +16,8 @@ from sqlalchemy import text
 
 from server.datafolder import MEGABYTE, REFUSE_BELOW, WARN_BELOW, free_bytes
 from server.model.clock import Clock
+from server.recordings import files
+from server.recordings.recorder import SpurtRecorder
 from server.signalling.messages import Device, HealthRow, Stream
 from server.state import EntityStore
 from server.storage.engine import Database, StorageAway
@@ -25,6 +27,7 @@ EVERY: Final = 2.0  # s
 SLOW: Final = 1.0  # s until the database counts as slow
 PLAUSIBLE_AFTER: Final = 1_767_225_600.0  # 2026-01-01; a clock before that was never set
 CERTIFICATE_WARNING: Final = 14 * 86400.0
+LOW, VERY_LOW = 0.10, 0.05  # of the recordings' disk free
 RECENT: Final = 600.0  # s that a trouble which is over is still told
 NAMED: Final = 5  # cameras that are told by name
 
@@ -62,6 +65,7 @@ class Health:
         loop: Callable[[], Mapping[str, object]],
         clients: Callable[[], Mapping[str, object]],
         bus: Callable[[], Mapping[str, object]] | None = None,
+        recorder: SpurtRecorder | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -85,6 +89,8 @@ class Health:
         }
         if bus is not None:  # there are other nodes to be connected with
             self._rows["bus"] = ("Redis", lambda: _bus(bus()))
+        if recorder is not None and recorder.folder is not None:
+            self._rows["recordings"] = ("recordings", lambda: recordings_finding(recorder))
         self._states: dict[str, str] = {}
         self._stalls = 0
         self._restarts = 0
@@ -281,3 +287,34 @@ async def _bus(told: Mapping[str, object]) -> Finding:
         detail="Redis does not answer; this server works alone",
         remedy="look at the Redis server and at bus.url; the connection comes back by itself",
     )
+
+
+async def recordings_finding(recorder: SpurtRecorder) -> Finding:
+    """Room for recordings (P16): a warning at 10 % of the disk, an error at 5 %."""
+    assert recorder.folder is not None  # noqa: S101  the caller looked
+    try:
+        free, total = await asyncio.to_thread(files.room, recorder.folder)
+    except OSError as error:
+        return Finding(
+            state="error",
+            detail=f"the recordings folder cannot be used: {error.strerror}",
+            remedy="look at recordings.folder, its disk and its owner; talk goes on without being recorded",
+        )
+    value = round(100 * free / total, 1) if total else 0.0
+    if recorder.disk_full or value < 100 * VERY_LOW:
+        detail = (
+            "recordings stopped: the disk is full"
+            if recorder.disk_full
+            else f"{value:g} % of the disk are free"
+        )
+        remedy = "make room, or lower recordings.keep_days; talk goes on"
+        return Finding(state="error", detail=detail, remedy=remedy, value=value, unit="%")
+    if value < 100 * LOW:
+        return Finding(
+            state="warning",
+            detail=f"{value:g} % of the disk are free",
+            remedy="make room, or lower recordings.keep_days",
+            value=value,
+            unit="%",
+        )
+    return Finding(state="ok", value=value, unit="%")

@@ -43,7 +43,6 @@ class Talk:
     calls: Calls
     callbacks: CallBacks
     alarms: AlarmDesk
-    recorder: SpurtRecorder
     services: dict[str, Callable[[], Awaitable[None]]]
     statistics: dict[str, Statistics]
 
@@ -56,12 +55,12 @@ async def make_talk(
     events: MediaEvents,
     store: EntityStore,
     roster: Roster,
+    recorder: SpurtRecorder,
     changes: ChangeWatch,
     account_names: Callable[[], Awaitable[Mapping[str, str]]],
 ) -> Talk:
     """Raises StorageAway. Names of members follow `changes`."""
     groups = Groups(StoredGroups(database, audit, clock), clock)
-    recorder = SpurtRecorder()
     accounts: dict[str, str] = {}
 
     def name_of(member: MemberRecord) -> str:
@@ -84,7 +83,6 @@ async def make_talk(
     exchange.on_path(calls.path)
     events.on_session_step(exchange.session_step)
     events.on_voice_activity(exchange.voice_activity)
-    events.on_recording_state(recorder.state)
 
     async def names_changed() -> None:
         names = await account_names()
@@ -109,7 +107,6 @@ async def make_talk(
         calls=calls,
         callbacks=callbacks,
         alarms=alarms,
-        recorder=recorder,
         services={"exchange": exchange.run, "alarms": alarms.run, "calls": tick},
         statistics={
             "talk": exchange.statistics,

@@ -39,6 +39,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 SANS_IO = (
     "media/agent/colour_code.py",
     "media/agent/scene.py",
+    "media/egress/ogg.py",
+    "media/egress/timeline.py",
     "media/framing.py",
     "media/ingest/rtsp_guard.py",
     "media/outbox.py",

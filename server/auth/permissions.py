@@ -21,6 +21,9 @@ class Action(StrEnum):
     LINK_CREATE = "link.create"  # and revoke
     UNIT_EDIT = "unit.edit"
     POSITION_REPORT = "position.report"  # the caller's own unit
+    RECORDING_SEARCH = "recording.search"
+    RECORDING_PLAY = "recording.play"
+    RECORDING_ERASE = "recording.erase"  # and hold as evidence
     HEALTH_READ = "health.read"
     AUDIT_READ = "audit.read"
     METRICS_READ = "metrics.read"
@@ -37,7 +40,6 @@ class Action(StrEnum):
     GROUP_MANAGE = "group.manage"  # make, change and end groups and patches
     EMERGENCY_RAISE = "emergency.raise"
     ALARM_HANDLE = "alarm.handle"  # and call-backs
-    RECORDING_SEARCH = "recording.search"
 
 
 class Role(StrEnum):
@@ -56,6 +58,8 @@ _DISPATCHER: Final = frozenset(
         Action.STREAM_CLOSE,
         Action.LINK_CREATE,
         Action.UNIT_EDIT,
+        Action.RECORDING_SEARCH,
+        Action.RECORDING_PLAY,
         Action.HEALTH_READ,
         Action.SESSION_OWN,
         Action.SOCKET_OPEN,
@@ -67,7 +71,6 @@ _DISPATCHER: Final = frozenset(
         Action.GROUP_MANAGE,
         Action.EMERGENCY_RAISE,
         Action.ALARM_HANDLE,
-        Action.RECORDING_SEARCH,
     }
 )
 _PHONE: Final = frozenset(
@@ -81,7 +84,8 @@ _PHONE: Final = frozenset(
 )
 
 ALLOWED: Final[dict[Role, frozenset[Action]]] = {
-    Role.ADMIN: _DISPATCHER | {Action.AUDIT_READ, Action.METRICS_READ, Action.SESSION_ALL},
+    Role.ADMIN: _DISPATCHER
+    | {Action.RECORDING_ERASE, Action.AUDIT_READ, Action.METRICS_READ, Action.SESSION_ALL},
     Role.DISPATCHER: _DISPATCHER,
     Role.FIELD: _PHONE | {Action.SESSION_OWN},
     Role.DEVICE: frozenset({Action.STREAM_PUBLISH, Action.STREAM_WATCH, Action.POSITION_REPORT}),

@@ -116,13 +116,15 @@ def make_outlet(transmission: Transmission, session: Session, allot: Allotment, 
     )
 
 
-def make_voice(session: Session, allot: Allotment) -> list[Command]:
+def make_voice(session: Session, allot: Allotment, *, recorded: bool) -> list[Command]:
     """Give a sound path its microphone and voice slots, and the commands that make them.
 
     RED is sent where the peer takes it: what is lost on the way comes again with the next packet (RFC 2198).
     """
     reception = session.plan.receptions[0]
-    session.microphone = microphone = Microphone(source=allot.identity(), tap=allot.identity())
+    session.microphone = microphone = Microphone(
+        source=allot.identity(), tap=allot.identity() if recorded else 0
+    )
     session.outlets = [
         make_outlet(each, session, allot, slot) for slot, each in enumerate(session.plan.transmissions)
     ]
@@ -145,8 +147,13 @@ def make_voice(session: Session, allot: Allotment) -> list[Command]:
             msgspec.structs.replace(sink, codecs=tuple(sorted(sink.codecs, key=_redundant_first)))
             for sink in sinks
         ),
-        AddSink(sink=microphone.tap, kind=MediaKind.AUDIO, tap=RECORDER_TAP),
+        *([recorder_sink(microphone.tap)] if recorded else []),
     ]
+
+
+def recorder_sink(sink: int) -> AddSink:
+    """The sink of a voice source that feeds the recorder: list it in the source's routes while it is recorded."""
+    return AddSink(sink=sink, kind=MediaKind.AUDIO, tap=RECORDER_TAP)
 
 
 def _redundant_first(codec: SinkCodec) -> bool:

@@ -251,6 +251,6 @@ class Lifetimes:
 def _removal(session: Session) -> list[Command]:
     """What takes a session out of the relay: its transport takes its sources and sinks with it, but no tap's sink."""
     commands: list[Command] = [RemoveTransport(transport=session.transport)]
-    if session.microphone is not None:
+    if session.microphone is not None and session.microphone.tap:
         commands.append(RemoveSink(sink=session.microphone.tap))
     return commands

@@ -334,7 +334,7 @@ class Routing:
             if self._tables.count(Role.VOICE) >= self._settings.sound_paths:
                 raise Overloaded("as many sound paths as this server takes", retry_after=5.0)
             made = self._lifetimes.make_session(Role.VOICE, None, plan)
-            commands = make_voice(made, self._allot)
+            commands = make_voice(made, self._allot, recorded=self._settings.recorded)
             self._tables.add_session(made)
             await self._lifetimes.join(made, commands)
         return self._answer(link, made)

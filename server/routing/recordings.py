@@ -7,8 +7,7 @@ from typing import Final
 
 import structlog
 
-from media.protocol import RECORDER_TAP, RecordingState, StartRecording, StopRecording
-from media.relay.messages import AddSink, MediaKind
+from media.protocol import RecordingState, StartRecording, StopRecording
 from server.model.errors import FengsuiError
 from server.model.ports import RecordingReport
 from server.routing.lifetimes import Lifetimes
@@ -17,11 +16,6 @@ from server.routing.telling import Telling
 OVER: Final = frozenset({"ended", "failed"})
 
 log = structlog.get_logger("server.routing")
-
-
-def recorder_sink(sink: int) -> AddSink:
-    """The sink of a voice source that feeds the recorder: list it in the source's routes while it is recorded."""
-    return AddSink(sink=sink, kind=MediaKind.AUDIO, tap=RECORDER_TAP)
 
 
 class Recorded:

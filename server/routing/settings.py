@@ -23,5 +23,6 @@ class RoutingSettings:
     publishers: int = 200
     viewers: int = 1000
     sound_paths: int = 1000
+    recorded: bool = True  # media has a recorder
     grace: float = 30.0
     cameras: CameraPolicy = field(default_factory=CameraPolicy)

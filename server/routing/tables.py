@@ -124,7 +124,7 @@ class Slot:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Microphone:
-    """The source of a sound path. `tap`: the sink that feeds the recorder."""
+    """The source of a sound path. `tap`: the sink that feeds the recorder, 0 = there is none."""
 
     source: int
     tap: int

@@ -66,7 +66,7 @@ class Voices:
             session = self._tables.sessions.get(listener.session)
             if session and session.microphone and 0 <= listener.slot < len(session.outlets):
                 sinks.append(session.outlets[listener.slot].sink)
-        if route.recording:
+        if route.recording and microphone.tap:
             sinks.append(microphone.tap)
         return SetRoutes(source=microphone.source, revision=microphone.revision, sinks=tuple(sinks))
 

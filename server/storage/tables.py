@@ -195,6 +195,47 @@ callbacks = Table(
     Column("body", Text, nullable=False),  # JSON: the entity `server.signalling.talk.CallBack`
 )
 
+spurts = Table(
+    "spurts",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("started", Float, nullable=False, index=True),
+    Column("ended", Float, nullable=True),
+    Column("state", String(16), nullable=False),  # recording | ready | cut | lost | erased
+    Column("talker", String(128), nullable=False),  # as shown then
+    Column("leg", String(16), nullable=False),
+    Column("unit_id", ID, nullable=False),  # "" = none, also below
+    Column("user_id", ID, nullable=False),
+    Column("device_id", ID, nullable=False),
+    Column("emergency", Boolean, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("lat", Float, nullable=True),  # WGS 84, degrees
+    Column("lon", Float, nullable=True),
+    Column("accuracy", Float, nullable=True),  # m
+    Column("path", String(128), nullable=False, index=True),  # below the recordings folder
+    Column("began", Float, nullable=False),  # of the first packet
+    Column("duration", Float, nullable=False),  # s
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", HASH, nullable=False),
+    Column("detail", String(256), nullable=False),
+    Column("hold", Boolean, nullable=False),  # evidence: nothing erases it
+    Column("erased", Float, nullable=True),  # when
+    Column("erased_by", String(256), nullable=False),
+    Column("erased_why", String(500), nullable=False),
+    Index(None, "state", "started"),
+    Index(None, "unit_id", "id"),
+    Index(None, "user_id", "id"),
+)
+
+spurt_groups = Table(
+    "spurt_groups",
+    metadata,
+    Column("spurt_id", ID, ForeignKey("spurts.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_id", String(64), primary_key=True),
+    Column("name", String(128), nullable=False),  # as it was then
+    Index(None, "group_id", "spurt_id"),
+)
+
 audit = Table(
     "audit",
     metadata,

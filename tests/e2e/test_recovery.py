@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -27,7 +26,7 @@ from support.browser import (
     screenshot,
 )
 from support.field_unit import FieldUnit, field_unit
-from support.running_server import RunningServer, running_server
+from support.running_server import RunningServer, media_pid, running_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -74,15 +73,6 @@ async def desk(
             yield desk
             await phone.context.close()
             await console.context.close()
-
-
-def media_pid(server: RunningServer) -> int:
-    """The server's child that moves media."""
-    for children in Path(f"/proc/{server.process.pid}/task").glob("*/children"):
-        for pid in children.read_text().split():
-            if b"\0media\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return int(pid)
-    raise AssertionError("the server has no media process")
 
 
 def grey_or_hidden(seen: Seen) -> bool:

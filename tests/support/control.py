@@ -21,6 +21,8 @@ from server.media_events import MediaEvents
 from server.model.ids import DeviceId, StreamId, UserId
 from server.model.uuid7 import new_id
 from server.positions.store import Positions
+from server.recordings.index import SpurtIndex
+from server.recordings.recorder import SpurtRecorder
 from server.signalling.clients import Admission, Client, Clients
 from server.signalling.messages import Device, Stream, Unit
 from server.signalling.messages import User as WireUser
@@ -188,7 +190,10 @@ async def control(
                 return {row.id: row.name for row in (await connection.execute(select(users))).all()}
 
         changes = ChangeWatch(database)
-        talk = await make_talk(database, audit, clock, media, events, store, roster, changes, account_names)
+        recorder = SpurtRecorder(SpurtIndex(database), clock, None)
+        talk = await make_talk(
+            database, audit, clock, media, events, store, roster, recorder, changes, account_names
+        )
         talk.exchange.regroup()
         services = Services(
             node=media,
@@ -204,7 +209,7 @@ async def control(
             calls=talk.calls,
             callbacks=talk.callbacks,
             alarms=talk.alarms,
-            recorder=talk.recorder,
+            recorder=recorder,
             audit=audit,
             sessions=sessions,
             clock=clock,

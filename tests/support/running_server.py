@@ -183,6 +183,15 @@ class RunningServer:
             return Account(client=client, me=await answer.json(), origin=self.url)
 
 
+def media_pid(server: RunningServer) -> int:
+    """The server's child that moves media."""
+    for children in Path(f"/proc/{server.process.pid}/task").glob("*/children"):
+        for pid in children.read_text().split():
+            if b"\0media\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
+    raise AssertionError("the server has no media process")
+
+
 async def run_cli(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
     """Run `fengsui`; returns its exit code and what it wrote."""
     process = await asyncio.create_subprocess_exec(

@@ -22,6 +22,10 @@ RULES: dict[tuple[str, str], str | set[str]] = {
     ("POST", "/api/logout"): {"admin", "dispatcher", "field"},
     ("GET", "/api/me"): {"admin", "dispatcher", "field"},
     ("POST", "/api/streams/{stream:[A-Za-z0-9-]{1,64}}/token"): {"admin", "dispatcher"},
+    ("GET", "/api/recordings"): {"admin", "dispatcher"},
+    ("GET", "/recordings/{recording:[0-9a-f-]{36}}"): {"admin", "dispatcher"},
+    ("GET", "/recordings/{recording:[0-9a-f-]{36}}/verify"): {"admin", "dispatcher"},
+    ("DELETE", "/recordings/{recording:[0-9a-f-]{36}}"): {"admin"},
     ("GET", "/live"): ALL,
     ("GET", "/ready"): ALL,
     ("GET", "/ca"): ALL,
@@ -56,6 +60,7 @@ OWN_ANSWERS = {
 EXAMPLES = {
     "stream": "0198f7a2-aaaa-7bbb-8ccc-ddddeeeeffff",
     "channel": "main",
+    "recording": "0198f7a2-aaaa-7bbb-8ccc-ddddeeeeffff",
     "secret": "A" * 22,
     "token": "A" * 22,
 }

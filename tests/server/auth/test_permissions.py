@@ -14,6 +14,9 @@ EXPECTED = {
     "link.create": {"admin", "dispatcher"},
     "unit.edit": {"admin", "dispatcher"},
     "position.report": {"field", "device", "guest"},
+    "recording.search": {"admin", "dispatcher"},
+    "recording.play": {"admin", "dispatcher"},
+    "recording.erase": {"admin"},
     "health.read": {"admin", "dispatcher"},
     "audit.read": {"admin"},
     "metrics.read": {"admin"},
@@ -28,7 +31,6 @@ EXPECTED = {
     "group.manage": {"admin", "dispatcher"},
     "emergency.raise": {"admin", "dispatcher", "field", "guest"},
     "alarm.handle": {"admin", "dispatcher"},
-    "recording.search": {"admin", "dispatcher"},
 }
 
 

@@ -11,8 +11,8 @@ from media.protocol import Apply, RecordingState, StartRecording, StopRecording
 from server.clock import SystemClock
 from server.media_events import MediaEvents
 from server.model.ports import RecordingNode, RecordingReport
+from server.routing.joining import recorder_sink
 from server.routing.node import Routing
-from server.routing.recordings import recorder_sink
 from server.routing.settings import RoutingSettings
 from support.fake_media_link import FakeMedia
 from support.waiting import until
