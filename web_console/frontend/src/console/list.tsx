@@ -81,7 +81,7 @@ export function ResourceList() {
       PageDown: chosen + 10,
       PageUp: chosen - 10,
     };
-    const to = moves[event.key];
+    const to = moves[event.code];
     if (to !== undefined) choose(to, true);
     else if (event.key === "Enter" && !model.typed.peek() && line?.stream) model.put(line.stream.id);
     else return;

@@ -47,9 +47,10 @@ export function WallPage() {
           aria-label={t("layout_n", { n: wall.layout })}
           data-layout={wall.layout}
           onKeyDown={(event) => {
-            if (!event.key.startsWith("Arrow") || event.ctrlKey || event.altKey || event.metaKey) return;
+            // by code: the number pad types numbers, also without its lock
+            if (!event.code.startsWith("Arrow") || event.ctrlKey || event.altKey || event.metaKey) return;
             event.preventDefault();
-            model.change((one) => moveFocus(one, event.key as Direction));
+            model.change((one) => moveFocus(one, event.code as Direction));
           }}
         >
           {model.media.slots.map((slot) => (
