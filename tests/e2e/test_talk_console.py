@@ -56,6 +56,14 @@ async def consoles(talking_browser: Browser, server: RunningServer) -> AsyncIter
     await chief.page.get_by_role("button", name="建立").click()
     await expect(chief.card(GROUP)).to_be_visible()
     await expect(wang.card(GROUP)).to_be_visible()
+    # the chief goes first: of equal officers each would take the floor from the other
+    members = [
+        {"kind": "role", "id": "admin", "priority": 9},
+        *({"kind": "role", "id": role, "priority": 4} for role in ("dispatcher", "guest")),
+    ]
+    group = await chief.card(GROUP).get_attribute("data-group")
+    answer = await command(chief.page, "group.change", group=group, members=members)
+    assert answer["ok"], answer
     yield chief, wang
     for console in (chief, wang):
         assert (console.watched.problems, console.watched.strangers) == ([], [])
@@ -114,6 +122,27 @@ async def test_who_comes_second_waits_and_is_put_through(pair: Pair) -> None:
     await chief.until_hears()
     await wang.page.keyboard.up("F8")
     await chief.until_silent()
+
+
+async def test_the_last_words_are_heard_again_by_one_key(pair: Pair) -> None:
+    chief, wang = pair
+    await chief.page.keyboard.down("F8")
+    await expect(chief.state).to_contain_text("▲ 发话")
+    await asyncio.sleep(2.0)
+    await chief.page.keyboard.up("F8")
+    newest = wang.page.locator(".recent .spurt").first
+    await expect(newest).to_contain_text("总值班")
+    await wang.until_silent()
+    await wang.page.locator("#search").focus()  # the key works there too
+    await wang.page.keyboard.press("F2")
+    await expect(wang.page.locator(".recall .playing")).to_contain_text("总值班")
+    await expect(wang.page.locator('[data-meter="selected"]')).not_to_have_attribute("data-level", "0.00")
+    await expect(wang.card(GROUP).locator(".icon-history")).to_be_visible()
+    await screenshot(wang.page, "talk-recall")
+    await wang.page.keyboard.press("F2")
+    await expect(wang.page.locator(".recall .playing")).to_contain_text("wang")  # one further back
+    await wang.page.get_by_title("停止回放").click()
+    await expect(wang.page.locator(".recall .playing")).to_have_count(0)
 
 
 async def test_a_window_that_loses_the_focus_closes_the_microphone(pair: Pair) -> None:

@@ -175,7 +175,10 @@ function PressState() {
         : desk.talk.path.peer.phase.value === "up"
           ? "ready"
           : "path";
-  const { main, more, look } = pressWords(view, IDLE[idle], (group) => desk.nameOf(group));
+  const { main, more, look } = pressWords(view, IDLE[idle], {
+    name: (group) => desk.nameOf(group),
+    talker: (group) => model.world.value.floor.get(group)?.talker?.name ?? "",
+  });
   return (
     <div class={`press-state look-${look}`} data-phase={view.phase} role="status" aria-live="polite">
       <strong>{main}</strong>
@@ -195,7 +198,7 @@ const IDLE = {
 function pressWords(
   view: PressView,
   idle: (typeof IDLE)[keyof typeof IDLE],
-  nameOf: (group: string) => string,
+  of: { name: (group: string) => string; talker: (group: string) => string },
 ): { main: string; more: string; look: string } {
   const groups = [...view.groups];
   const refused = groups.filter(([, one]) => one.state === "denied" || one.state === "revoked");
@@ -203,11 +206,12 @@ function pressWords(
     case "requesting":
       return { main: talk("talk_requesting"), more: "", look: "wait" };
     case "queued": {
-      const queued = groups.find(([, one]) => one.state === "queued")?.[1];
+      const [group = "", queued] = groups.find(([, one]) => one.state === "queued") ?? [];
       const n = queued?.position ?? 0;
+      const talker = queued?.talker?.name || of.talker(group);
       return {
         main: talk("talk_queued", { n, size: Math.max(queued?.size ?? 0, n) }),
-        more: queued?.talker ? radio("waits_for", { name: queued.talker.name }) : radio("keep_holding"),
+        more: talker ? radio("waits_for", { name: talker }) : radio("keep_holding"),
         look: "wait",
       };
     }
@@ -222,7 +226,7 @@ function pressWords(
         main: `▲ ${talk("talk_transmitting")}${left === null ? "" : ` · ${talk("talk_left", { n: left })}`}`,
         more: warned
           ? radio("limit_near")
-          : refused.map(([group, one]) => `${nameOf(group)}：${talkCause(one.cause).brief}`).join(" "),
+          : refused.map(([group, one]) => `${of.name(group)}：${talkCause(one.cause).brief}`).join(" "),
         look: warned ? "warned" : "tx",
       };
     }
@@ -230,7 +234,7 @@ function pressWords(
       const [first] = refused;
       if (!first) return { main: radio(idle.main), more: radio(idle.more), look: idle.look };
       const { brief, sentence, next } = talkCause(first[1].cause);
-      const talker = first[1].talker?.name;
+      const talker = first[1].talker?.name || of.talker(first[0]);
       return { main: talker ? `${brief} · ${talker}` : brief, more: `${sentence} ${next}`, look: "refused" };
     }
   }
