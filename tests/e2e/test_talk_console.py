@@ -271,6 +271,40 @@ async def test_a_private_call_rings_and_both_are_heard(pair: Pair) -> None:
     await expect(wang.page.locator(".call")).to_have_count(0)
 
 
+async def test_a_half_duplex_call_is_talked_in_with_the_same_key(pair: Pair) -> None:
+    chief, wang = pair
+    await chief.card(GROUP).locator(".icon-button").click()
+    row = chief.page.locator(".listeners li", has_text="wang")
+    await row.get_by_role("button", name="半双工呼叫").click()
+    await chief.page.keyboard.press("Escape")
+    await wang.page.get_by_role("button", name="接听").click()
+    await expect(chief.page.locator(".call")).to_contain_text("半双工通话中")
+    await expect(chief.page.locator(".target")).to_contain_text("单呼")
+    await wang.until_silent()
+    await chief.page.keyboard.down("F8")
+    await expect(chief.state).to_contain_text("▲ 发话")
+    await wang.until_hears()
+    await expect(wang.card(GROUP)).not_to_have_attribute("data-activity", "receiving")
+    await chief.page.keyboard.up("F8")
+    await wang.until_silent()
+    await wang.page.get_by_role("button", name="挂断").click()
+    await expect(chief.page.locator(".call")).to_have_count(0)
+
+
+async def test_a_group_that_is_not_selected_is_heard_on_the_other_bus(pair: Pair) -> None:
+    chief, wang = pair
+    await wang.card(GROUP).locator(".group-main").click()
+    await expect(wang.card(GROUP)).to_have_attribute("data-selection", "none")
+    await chief.page.keyboard.down("F8")
+    await expect(wang.page.locator('[data-meter="unselected"]')).not_to_have_attribute("data-level", "0.00")
+    await expect(wang.page.locator('[data-meter="selected"]')).to_have_attribute("data-level", "0.00")
+    await wang.card(GROUP).locator(".group-main").focus()
+    await wang.page.keyboard.press("m")
+    await expect(wang.page.locator('[data-meter="unselected"]')).to_have_attribute("data-level", "0.00")
+    await wang.page.keyboard.press("m")
+    await chief.page.keyboard.up("F8")
+
+
 async def test_a_frozen_page_loses_its_floor_and_the_truth_is_shown(pair: Pair) -> None:
     """The page's own heart beat stops with it (P3, P6)."""
     chief, wang = pair

@@ -216,7 +216,7 @@ async def test_english_has_a_word_for_everything(desk: Desk) -> None:
 
 
 async def test_a_lost_server_greys_everything_and_no_card_looks_live(desk: Desk) -> None:
-    page, script, watched = desk
+    page, script, _ = desk
     script.vanish()
     await expect(page.locator(".lost")).to_be_visible(timeout=20_000)
     for number in range(1, len(NAMES) + 1):

@@ -22,7 +22,7 @@ export function CallBacks() {
           <li key={one.id} data-callback={one.id}>
             <strong>{one.name}</strong>
             {one.times > 1 && <span class="num"> ×{one.times}</span>}
-            <span class="dim num"> {radio("ago", { time: duration(serverTime() - one.at) })}</span>
+            <span class="dim num"> · {radio("ago", { time: duration(serverTime() - one.at) })}</span>
             {one.group && <span class="dim"> · {desk.nameOf(one.group)}</span>}
             {one.text && <p>{one.text}</p>}
             {one.takenBy && <p class="dim">{radio("callback_taken", { name: one.takenBy })}</p>}

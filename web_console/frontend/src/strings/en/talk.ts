@@ -8,7 +8,7 @@ export const talk: Record<keyof typeof talkStrings, string> = {
   talk_left: "{n} s left",
   talk_receiving: "{name}",
   talk_ending: "ending",
-  talk_hang: "Reply within {n} s",
+  talk_hang: "Reply {n} s",
   talk_collision: "A radio talks as well",
   talk_muted: "Muted",
   talk_not_listening: "Not heard",
