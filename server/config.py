@@ -148,6 +148,21 @@ class LimitsSection(Section):
     websockets_per_session: Annotated[int, Field(ge=1, le=1000)] = 20
 
 
+class TalkSection(Section):
+    talk_limit: Seconds = 30.0
+    warn_before: Annotated[float, Field(ge=0, le=60)] = 5.0
+    hang_time: Annotated[float, Field(ge=0, le=60)] = 3.0
+    queue: Annotated[int, Field(ge=0, le=100)] = 16
+    queue_wait: Seconds = 60.0
+    lost_after: Annotated[float, Field(ge=0.5, le=10)] = 1.0
+
+    @model_validator(mode="after")
+    def _order(self) -> TalkSection:
+        if self.warn_before >= self.talk_limit:
+            raise ValueError("warn_before is not smaller than talk_limit")
+        return self
+
+
 class RecordingsSection(Section):
     enabled: bool = True
     folder: str = ""
@@ -189,6 +204,7 @@ class Config(Section):
     bus: BusSection = BusSection()
     auth: AuthSection = AuthSection()
     limits: LimitsSection = LimitsSection()
+    talk: TalkSection = TalkSection()
     recordings: RecordingsSection = RecordingsSection()
     ingest: IngestSection = IngestSection()
 

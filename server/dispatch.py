@@ -21,8 +21,9 @@ from server.api.whip import Whip
 from server.auth.access import TokenAccess
 from server.auth.sessions import Sessions
 from server.auth.tokens import StreamTokens
-from server.config import Config
+from server.config import Config, TalkSection
 from server.datafolder import MEGABYTE
+from server.groups.floor import FloorRules
 from server.media_events import MediaEvents
 from server.metrics import Statistics
 from server.model.ports import DispatchNode
@@ -91,7 +92,17 @@ async def make_dispatch(
         return {user.id: user.name for user in await people.users.all()}
 
     talk = await make_talk(
-        people.database, people.audit, clock, node, events, store, roster, recorder, changes, account_names
+        people.database,
+        people.audit,
+        clock,
+        node,
+        events,
+        store,
+        roster,
+        recorder,
+        changes,
+        account_names,
+        _floor_rules(config.talk),
     )
     services = Services(
         node=node,
@@ -114,6 +125,7 @@ async def make_dispatch(
         media_up=media_up,
         join_link_hours=config.auth.join_link_hours,
         max_join_link_hours=config.auth.max_join_link_hours,
+        talker_lost_after=config.talk.lost_after,
     )
     retention = Retention(
         recorder,
@@ -180,4 +192,15 @@ async def make_dispatch(
         },
         goodbye=sockets.shutdown,
         finish=finish,
+    )
+
+
+def _floor_rules(talk: TalkSection) -> FloorRules:
+    return FloorRules(
+        talk_limit=talk.talk_limit,
+        warn_at=talk.talk_limit - talk.warn_before,
+        hang_time=talk.hang_time,
+        queueing=talk.queue > 0,
+        queue_limit=talk.queue,
+        queue_wait=talk.queue_wait,
     )

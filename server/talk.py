@@ -15,7 +15,9 @@ from server.auth.audit import Audit
 from server.groups.callbacks import CallBacks
 from server.groups.calls import Calls
 from server.groups.exchange import Exchange
+from server.groups.floor import FloorRules
 from server.groups.membership import MemberKind, MemberRecord
+from server.groups.ownership import Alone
 from server.groups.registry import Groups
 from server.groups.show import GroupShow
 from server.groups.spurts import SpurtLog
@@ -58,8 +60,9 @@ async def make_talk(
     recorder: SpurtRecorder,
     changes: ChangeWatch,
     account_names: Callable[[], Awaitable[Mapping[str, str]]],
+    rules: FloorRules,
 ) -> Talk:
-    """Raises StorageAway. Names of members follow `changes`."""
+    """Raises StorageAway. Groups, and the names of members, follow `changes`."""
     groups = Groups(StoredGroups(database, audit, clock), clock)
     accounts: dict[str, str] = {}
 
@@ -75,6 +78,8 @@ async def make_talk(
         SpurtLog(recorder, groups, clock, roster.position),
         GroupShow(store, clock, name_of),
         clock,
+        rules,
+        Alone(),
     )
     calls = Calls(exchange, groups, store, clock)
     callbacks = CallBacks(database, store, clock)
@@ -84,16 +89,16 @@ async def make_talk(
     events.on_session_step(exchange.session_step)
     events.on_voice_activity(exchange.voice_activity)
 
-    async def names_changed() -> None:
+    async def changed() -> None:
         names = await account_names()
         accounts.clear()
         accounts.update(names)
-        exchange.regroup()
+        await groups.load()
 
     await groups.load()
     await alarms.load()
     await callbacks.load()
-    changes.subscribe(names_changed)
+    changes.subscribe(changed)
 
     async def tick() -> None:
         while True:

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "doctor": "server.cli.doctor:doctor",
     "user": "server.cli.user:app",
     "device": "server.cli.device:app",
+    "group": "server.cli.group:app",
     "audit": "server.cli.audit:app",
     "agent": "server.cli.agent:agent",
     "bench": "server.cli.bench:app",

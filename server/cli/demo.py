@@ -19,8 +19,11 @@ from rich.console import Console
 from media.agent.rtsp_camera import CameraSettings, CameraUnavailable, SimulatedCamera
 from media.agent.scene import Scene
 from server.auth.devices import Camera
+from server.auth.permissions import Role
 from server.cli.common import operator
 from server.config import load_config
+from server.groups.membership import GroupKind, MemberKind, MemberRecord
+from server.groups.stored import Author, StoredGroups
 from server.log import logging_to
 from server.model.errors import FengsuiError, NotFound
 from server.people import People, open_people
@@ -41,6 +44,11 @@ class FieldUnit:
     codec: str
 
 
+GROUPS: Final = (
+    ("搜救一组", GroupKind.STATIC),
+    ("医疗保障", GroupKind.STATIC),
+    ("指挥广播", GroupKind.BROADCAST),
+)
 UNITS: Final = (
     FieldUnit(unit="突击一队", device="单兵记录仪", kind="rescuer", number=1, codec="h264"),
     FieldUnit(unit="无人机 01", device="云台相机", kind="drone", number=2, codec="vp8"),
@@ -131,6 +139,7 @@ async def _prepare(config: Path, camera: SimulatedCamera | None) -> dict[str, st
     with logging_to(level="warning"):
         async with open_people(load_config(config)) as people:
             tokens = {unit.device: await _token(people, unit) for unit in UNITS}
+            await _add_groups(people)
             await _add_camera(people, camera)
     return tokens
 
@@ -143,6 +152,17 @@ async def _token(people: People, unit: FieldUnit) -> str:
             name=unit.device, unit=unit.unit, unit_kind=unit.kind, actor=operator()
         )
     return token
+
+
+async def _add_groups(people: People) -> None:
+    """Talk groups to try: every phone is in the first two, the third is spoken by officers only."""
+    stored = StoredGroups(people.database, people.audit, people.clock)
+    known = {record.name for record in (await stored.load())[0]}
+    members = [MemberRecord(kind=MemberKind.ROLE, subject=role) for role in (Role.GUEST, Role.FIELD)]
+    author = Author(actor=operator(), name=operator(), user=operator(), address="")
+    for name, kind in GROUPS:
+        if name not in known:
+            await stored.create(name=name, kind=kind, members=members, expires=None, author=author)
 
 
 async def _add_camera(people: People, camera: SimulatedCamera | None) -> None:
@@ -226,7 +246,11 @@ def _explain(url: str, setup_code: str, camera: bool) -> None:
     console.print(f"  2. on the video wall (视频墙) place the live units: {units}")
     console.print("  3. 邀请手机: scan the QR code with a phone on the same network and go live from it")
     console.print(
-        "  4. pull the plug: stop a unit's process and see its tile say so; it comes back by itself"
+        "  4. talk: 开始值班 on the console, then hold F8; the phone has a talk key of its own"
+        f" (groups: {'、'.join(name for name, _ in GROUPS)})"
+    )
+    console.print(
+        "  5. pull the plug: stop a unit's process and see its tile say so; it comes back by itself"
     )
     console.print(
         "  The certificate is the server's own: the browser warns once, or trust the CA from /ca. Ctrl-C ends it.\n"

@@ -2,8 +2,7 @@
 
 Every input (a key, a word of media, a timer) goes to the floors concerned; what they say happened becomes words for
 the legs, open and closed microphones, recordings and the entities that everybody sees. Nothing in it waits: routes
-leave by `run`, the database is not asked. Floors are owned through `_floors` alone, so that a lease can stand behind
-it.
+leave by `run`, the database is not asked. A floor is arbitrated only by who could claim it (`ownership`).
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
 import structlog
 
 from server.groups.attached import Attached, Told
@@ -39,6 +39,7 @@ from server.groups.floor import (
 from server.groups.hearing import call_name
 from server.groups.legs import Leg
 from server.groups.membership import GroupKind, Subject, rights_of
+from server.groups.ownership import Claim, Ownership
 from server.groups.registry import Groups
 from server.groups.show import GroupShow, cause_name
 from server.groups.spurts import SpurtLog
@@ -57,10 +58,11 @@ log = structlog.get_logger("server.groups")
 
 
 class Row:
-    """A floor with the groups that share it and the legs that are in it."""
+    """A floor of ours with the groups that share it and the legs that are in it."""
 
-    def __init__(self, floor: Floor, groups: tuple[GroupId, ...]) -> None:
-        self.floor = floor
+    def __init__(self, claim: Claim, rules: FloorRules, groups: tuple[GroupId, ...]) -> None:
+        self.claim = claim
+        self.floor = Floor(claim.floor, rules, sequence=claim.sequence)
         self.groups = groups
         self.legs: set[LegId] = set()
 
@@ -76,8 +78,17 @@ class Exchange:
     """
 
     def __init__(
-        self, groups: Groups, node: VoiceNode, spurts: SpurtLog, show: GroupShow, clock: Clock
+        self,
+        groups: Groups,
+        node: VoiceNode,
+        spurts: SpurtLog,
+        show: GroupShow,
+        clock: Clock,
+        rules: FloorRules,
+        ownership: Ownership,
     ) -> None:
+        self._rules = rules
+        self._ownership = ownership
         self.legs: dict[LegId, Attached] = {}
         self._groups = groups
         self._node = node
@@ -309,10 +320,14 @@ class Exchange:
                 row.legs.discard(leg)
                 self._happened(row, row.floor.leave(leg, now))
             del self._floors[floor]
+            self._ownership.release(row.claim)
         for floor, groups in wanted.items():
             made = self._floors.get(floor)
             if made is None:
-                self._floors[floor] = made = Row(Floor(floor, self._rules(groups)), tuple(groups))
+                claim = self._ownership.claim(floor)
+                if claim is None:
+                    continue  # another node arbitrates it
+                self._floors[floor] = made = Row(claim, self._rules_of(groups), tuple(groups))
                 made.floor.block(self._blocking(groups), now)
             made.groups = tuple(groups)
             made.floor.set_emergency(any(each in self._emergencies for each in groups), now)
@@ -326,9 +341,9 @@ class Exchange:
         self._show_groups(self._groups.records)
         self._due.set()
 
-    def _rules(self, groups: list[GroupId]) -> FloorRules:
+    def _rules_of(self, groups: list[GroupId]) -> FloorRules:
         kinds = {self._groups.records[group].kind for group in groups}
-        return FloorRules(broadcast=kinds == {GroupKind.BROADCAST})
+        return msgspec.structs.replace(self._rules, broadcast=kinds == {GroupKind.BROADCAST})
 
     def _rejoin(self, attached: Attached) -> None:
         """The floors that a leg is in follow from what it listens to and may."""

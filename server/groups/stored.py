@@ -17,6 +17,7 @@ from server.model.clock import Clock
 from server.model.errors import Conflict, NotFound, TooMany
 from server.model.ids import GroupId, PatchId
 from server.model.uuid7 import new_id
+from server.storage.changes import bump
 from server.storage.engine import Database
 from server.storage.tables import group_members, groups, patch_groups, patches
 
@@ -51,7 +52,7 @@ class PatchRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredGroups:
-    """All methods raise StorageAway."""
+    """All methods raise StorageAway. Groups that are written are told to other processes (`changes`)."""
 
     def __init__(self, database: Database, audit: Audit, clock: Clock) -> None:
         self._database = database
@@ -63,8 +64,8 @@ class StoredGroups:
     async def load(self) -> tuple[list[GroupRecord], list[PatchRow]]:
         """Everything; a fresh database gets its first groups."""
         async with self._database.read() as connection:
-            known = (await connection.execute(select(func.count()).select_from(groups))).scalar_one()
-        if not known:
+            new = await self._is_new(connection)
+        if new:
             async with self._database.write() as connection:
                 await self._seed(connection)
         async with self._database.read() as connection:
@@ -107,7 +108,12 @@ class StoredGroups:
             for row in patch_rows
         ]
 
+    async def _is_new(self, connection: AsyncConnection) -> bool:
+        return not (await connection.execute(select(func.count()).select_from(groups))).scalar_one()
+
     async def _seed(self, connection: AsyncConnection) -> None:
+        if not await self._is_new(connection):
+            return
         now = self._clock.steady()
         for name, number, kind, roles in SEEDS:
             group = GroupId(new_id(now))
@@ -132,6 +138,7 @@ class StoredGroups:
         now = self._clock.steady()
         group = GroupId(new_id(now))
         async with self._database.write() as connection:
+            await self._seed(connection)
             taken = set((await connection.execute(select(groups.c.number))).scalars())
             if len(taken) >= MAX_GROUPS:
                 raise TooMany(f"there are {len(taken)} groups, more than {MAX_GROUPS} are not kept")
@@ -148,6 +155,7 @@ class StoredGroups:
                 )
             )
             await self._write_members(connection, group, members)
+            await bump(connection)
             await self._note(connection, author, "group.create", group, name)
         return group
 
@@ -171,6 +179,7 @@ class StoredGroups:
             if members is not None:
                 await connection.execute(delete(group_members).where(group_members.c.group_id == group))
                 await self._write_members(connection, group, members)
+            await bump(connection)
             what = ", ".join([*values, *(["members"] if members is not None else [])])
             await self._note(connection, author, "group.change", group, f"{before}: {what}")
 
@@ -178,6 +187,7 @@ class StoredGroups:
         async with self._database.write() as connection:
             name = (await connection.execute(select(groups.c.name).where(groups.c.id == group))).scalar()
             await connection.execute(delete(groups).where(groups.c.id == group))
+            await bump(connection)
             await self._note(connection, author, "group.delete", group, f"{name}: {reason}")
 
     async def _write_members(

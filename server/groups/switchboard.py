@@ -130,9 +130,12 @@ class Switchboard:
         )
 
     def _forget_listener(self, listener: LegId) -> None:
-        for talker, _ in self._heard.pop(listener, {}).values():
+        """It hears nothing any more, and is told so while it is attached."""
+        for slot, (talker, name) in self._heard.pop(listener, {}).items():
             if self._reach.get(talker, {}).pop(listener, None) is not None:
                 self._touch(talker)
+            if listener in self._legs:
+                self._tell(listener, slot, (talker, name), None)
 
     # ------------------------------------------------------------------ routes
 

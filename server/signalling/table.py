@@ -57,6 +57,7 @@ class Services:
     media_up: Callable[[], bool]
     join_link_hours: float
     max_join_link_hours: float
+    talker_lost_after: float = 1.0  # s
     verdict: tuple[float, Verdict] | None = None  # when, by the monotonic clock
 
 

@@ -84,7 +84,11 @@ def leg_of(services: Services, client: Client) -> Attached:
     who = subject_of(client)
     unit = services.roster.directory.units.get(who.unit) if who.unit else None
     return services.exchange.attach(
-        Leg(id=leg_id(client), kind="phone" if who.unit else "browser"),
+        Leg(
+            id=leg_id(client),
+            kind="phone" if who.unit else "browser",
+            lost_after=services.talker_lost_after,
+        ),
         who,
         unit.name if unit is not None else client.principal.name,
         DeviceId(client.principal.device),

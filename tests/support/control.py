@@ -17,6 +17,7 @@ from server.auth.permissions import Principal, Role
 from server.auth.sealing import Sealer
 from server.auth.sessions import Session, Sessions
 from server.auth.users import User
+from server.groups.floor import FloorRules
 from server.media_events import MediaEvents
 from server.model.ids import DeviceId, StreamId, UserId
 from server.model.uuid7 import new_id
@@ -192,7 +193,17 @@ async def control(
         changes = ChangeWatch(database)
         recorder = SpurtRecorder(SpurtIndex(database), clock, None)
         talk = await make_talk(
-            database, audit, clock, media, events, store, roster, recorder, changes, account_names
+            database,
+            audit,
+            clock,
+            media,
+            events,
+            store,
+            roster,
+            recorder,
+            changes,
+            account_names,
+            FloorRules(),
         )
         talk.exchange.regroup()
         services = Services(

@@ -191,8 +191,7 @@ class Radio:
         name = f"c{next(self._ids)}"
         waiting = self._replies[name] = asyncio.get_running_loop().create_future()
         await self.send({"type": type, "id": name, **fields})
-        async with asyncio.timeout(10):
-            return await waiting
+        return await asyncio.wait_for(waiting, 10)
 
     async def do(self, type: str, **fields: Any) -> Any:
         """The result; fails when it was refused."""

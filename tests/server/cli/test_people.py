@@ -1,4 +1,4 @@
-"""`fengsui user|device|audit`, with and without a server beside them: passwords and tokens only where they must be."""
+"""`fengsui user|device|group|audit`, with and without a server: passwords and tokens only where they must be."""
 
 from __future__ import annotations
 
@@ -111,3 +111,21 @@ async def test_no_command_and_unknown_commands_explain_themselves(here: Here) ->
     code, _, err = await here.run("user", "add", "x", "--password", "secret")
     assert code == 2
     assert "No such option" in err
+
+
+async def test_groups(here: Here) -> None:
+    assert (
+        await here.must("group", "add", "搜救一组", "--role", "guest", "--role", "field")
+        == "搜救一组 is there\n"
+    )
+    assert "搜救一组" in await here.must("group", "list")
+    code, _, err = await here.run("group", "add", "x", "--role", "king")
+    assert (code, err.strip()) == (
+        1,
+        "✗ there is no role 'king': admin, device, dispatcher, field, guest",
+    )
+    code, _, err = await here.run("group", "delete", "全呼", "--reason", "x")
+    assert (code, err.strip()) == (1, "✗ the all-call group stays")
+    assert await here.must("group", "delete", "2", "--reason", "演练结束") == "搜救一组 has ended\n"
+    code, _, err = await here.run("group", "delete", "搜救一组", "--reason", "x")
+    assert code == 1
