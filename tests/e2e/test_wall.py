@@ -79,7 +79,7 @@ async def layout(page: Page, tiles: int) -> None:
 async def place(page: Page, name: str) -> None:
     """By the unit's number and Enter."""
     for digit in await line(page, name).locator(".line-number").inner_text():
-        await page.keyboard.press(f"Digit{digit}")
+        await page.keyboard.press(f"Numpad{digit}")
     await expect(page.locator(".typed")).to_be_visible()
     await page.keyboard.press("Enter")
 
@@ -108,9 +108,9 @@ async def test_units_are_placed_by_number_and_each_tile_shows_its_own(page: Page
     for position, number in enumerate(UNITS.values()):
         await Tile(page, position).moves(number)
     await screenshot(page, "wall-4")
-    await page.keyboard.press("Digit9")
-    await page.keyboard.press("Digit9")
-    await page.keyboard.press("Digit9")
+    await page.keyboard.press("Numpad9")
+    await page.keyboard.press("Numpad9")
+    await page.keyboard.press("Numpad9")
     await page.keyboard.press("Enter")
     await expect(page.locator(".said")).to_contain_text("没有编号为 999 的单位")
 

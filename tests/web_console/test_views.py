@@ -111,6 +111,7 @@ class Page(html.parser.HTMLParser):
     ("user", "path", "entry"),
     [
         (OFFICER, "/wall", "console"),
+        (OFFICER, "/radio", "console"),
         (OFFICER, "/health", "console"),
         (None, "/login", "enter"),
         (None, "/m", "phone"),
@@ -142,6 +143,7 @@ async def test_pages(site: Site, user: PageUser | None, path: str, entry: str) -
         (True, OFFICER, "/", "/wall"),
         (True, OFFICER, "/login", "/wall"),
         (True, OFFICER, "/login?next=/health", "/health"),
+        (True, OFFICER, "/login?next=/radio", "/radio"),
         (True, OFFICER, "/login?next=//evil.example/", "/wall"),
         (True, OFFICER, "/login?next=https://evil.example/wall", "/wall"),
         (True, RESCUER, "/", "/m"),

@@ -46,7 +46,17 @@ RULES: dict[tuple[str, str], str | set[str]] = {
     },
     **{
         ("GET", path): ALL
-        for path in ("/", "/wall", "/health", "/setup", "/login", "/m", "/j/{token}", "/static/{path:.+}")
+        for path in (
+            "/",
+            "/wall",
+            "/radio",
+            "/health",
+            "/setup",
+            "/login",
+            "/m",
+            "/j/{token}",
+            "/static/{path:.+}",
+        )
     },
 }
 

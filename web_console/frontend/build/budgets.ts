@@ -20,22 +20,15 @@ export function budgets(limits: Record<string, number>, part: number): Plugin {
       const later = new Set(
         Object.values(bundle).flatMap((item) => (item.type === "chunk" ? item.dynamicImports : [])),
       );
-      const assetsLater = new Set(
-        [...later].flatMap((name) => {
-          const item = bundle[name];
-          return item?.type === "chunk" ? [...(item.viteMetadata?.importedCss ?? [])] : [];
-        }),
-      );
+      // a worker is no import: it is known by its name in the code
+      const workers = Object.keys(bundle).filter((name) => /\.worker-[^/]+\.js$/.test(name));
       const collect = (name: string, files: Set<string>): Set<string> => {
         const item = bundle[name];
         if (!item || files.has(name)) return files;
         files.add(name);
         if (item.type !== "chunk") return files;
-        for (const one of item.viteMetadata?.importedCss ?? []) collect(one, files);
-        for (const one of Object.keys(bundle)) {
-          if (!later.has(one) && !assetsLater.has(one) && item.code.includes(basename(one)))
-            collect(one, files);
-        }
+        for (const one of [...(item.viteMetadata?.importedCss ?? []), ...item.imports]) collect(one, files);
+        for (const one of workers) if (item.code.includes(basename(one))) collect(one, files);
         return files;
       };
       const over: string[] = [];

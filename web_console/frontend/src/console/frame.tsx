@@ -10,13 +10,23 @@ import { type ConsoleKey, t } from "../strings/console.ts";
 import { setTheme, THEMES, theme } from "../theme.ts";
 import { clockTime, date } from "../times.ts";
 import { levelName } from "../views/level.ts";
+import { PrivateCalls } from "./calls.tsx";
 import { ModelContext, useModel } from "./context.ts";
+import { DutyBar } from "./duty-bar.tsx";
 import { later } from "./lazy.tsx";
 import { Menu } from "./menu.tsx";
 import type { ConsoleModel, Page } from "./model.ts";
-import { WallPage } from "./wall.tsx";
+import { TalkBar } from "./talk-bar.tsx";
+import { UndoOffer } from "./undo.tsx";
 
 const HealthPage = later(async () => (await import("./health.tsx")).HealthPage);
+const wall = () => import("./wall.tsx");
+const side = () => import("./side-panel.tsx");
+for (const part of [wall, side]) void part().catch(() => undefined); // of the first screen: fetched at once
+const WallPage = later(async () => (await wall()).WallPage);
+const SidePanel = later(async () => (await side()).SidePanel);
+const RadioPage = later(async () => (await import("./radio.tsx")).RadioPage);
+const Boxes = later(async () => (await import("./boxes.tsx")).Boxes);
 const Help = later(async () => (await import("./help.tsx")).Help);
 const Invite = later(async () => (await import("./invite.tsx")).Invite);
 
@@ -34,21 +44,30 @@ export function Console({ model }: { model: ConsoleModel }) {
         {t("skip_to_main")}
       </a>
       <TopBar />
-      {stale && <LostBanner />}
+      <div class="bars">
+        {stale && <LostBanner />}
+        <DutyBar />
+      </div>
       <div class={`below ${stale ? "stale" : ""}`}>
         <Rail />
         <main id="main" tabIndex={-1}>
           {status.ended ? <Ended reason={status.ended} /> : !status.everReady && <Starting />}
           <WallPage />
+          {model.page.value === "/radio" && <RadioPage />}
           {model.page.value === "/health" && <HealthPage />}
         </main>
+        <SidePanel />
       </div>
+      <TalkBar />
+      <PrivateCalls />
+      <UndoOffer />
       {model.typed.value && (
         <p class="typed" role="status">
           {t("number_typed", { n: model.typed.value })}
         </p>
       )}
       <Said />
+      {model.desk.box.value && <Boxes />}
       {model.helpOpen.value && <Help />}
       {model.inviteOpen.value && <Invite />}
     </ModelContext.Provider>
@@ -227,7 +246,7 @@ function OfficerMenu() {
         <button
           type="button"
           lang={language.value === "en" ? "zh-CN" : "en"}
-          onClick={() => setLanguage(language.value === "en" ? "zh-CN" : "en")}
+          onClick={() => void setLanguage(language.value === "en" ? "zh-CN" : "en")}
         >
           <Icon name="languages" /> {common("other_language")}
         </button>
@@ -264,6 +283,7 @@ function OfficerMenu() {
 
 const RAIL: readonly { page: Page; key: ConsoleKey; icon: IconName; keys: string }[] = [
   { page: "/wall", key: "nav_wall", icon: "layout-grid", keys: "G W" },
+  { page: "/radio", key: "nav_radio", icon: "radio", keys: "G R" },
   { page: "/health", key: "nav_health", icon: "activity", keys: "G H" },
 ];
 

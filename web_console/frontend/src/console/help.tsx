@@ -5,18 +5,25 @@ import { useModel } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
 
 const KEYS: readonly (readonly [readonly string[], ConsoleKey])[] = [
+  [["F8"], "key_talk"],
+  [["F9", "F9"], "key_all_call"],
+  [["1-9", "Shift"], "key_groups"],
+  [["F2"], "key_recall"],
+  [["F4", "Enter"], "key_alarm"],
+  [["T"], "key_patch"],
+  [["M"], "key_mute_group"],
   [["↑", "↓", "Enter"], "key_list"],
   [["←", "→", "↑", "↓"], "key_tiles"],
-  [["0-9", "Enter"], "key_number"],
+  [["Num 0-9", "Enter"], "key_number"],
   [["F"], "key_fullscreen"],
   [["S"], "key_snapshot"],
   [["I"], "key_statistics"],
   [["Delete"], "key_remove"],
-  [["M"], "key_sound"],
   [["V"], "key_layout"],
   [["/", "Ctrl+K"], "key_search"],
   [["["], "key_panel"],
-  [["G W", "G H"], "key_pages"],
+  [["]"], "key_side"],
+  [["G W", "G R", "G H"], "key_pages"],
   [["?"], "key_help"],
   [["Esc"], "key_close"],
 ];
@@ -27,6 +34,11 @@ const LEGEND: readonly (readonly [string, IconName, ConsoleKey])[] = [
   ["late", "gauge", "legend_late"],
   ["stale", "pause", "legend_stale"],
   ["fault", "octagon-x", "legend_fault"],
+  ["tx", "mic", "legend_tx"],
+  ["rx", "headphones", "legend_rx"],
+  ["wait", "hourglass", "legend_wait"],
+  ["patch", "link-2", "legend_patch"],
+  ["alarm", "siren", "legend_alarm"],
 ];
 
 export function Help() {

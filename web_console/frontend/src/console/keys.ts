@@ -1,12 +1,12 @@
 /** The console's keys, by `event.code`, so that no keyboard layout or input method changes them. */
 
 import type { ConsoleModel, Page } from "./model.ts";
-import { listen, tileAction } from "./tile.tsx";
+import { listen, tileAction } from "./tile-acts.ts";
 
 const CHORD_S = 1.5;
 const TYPED_S = 4;
 const MAX_DIGITS = 5;
-const PAGE_KEYS: Record<string, Page> = { KeyW: "/wall", KeyH: "/health" };
+const PAGE_KEYS: Record<string, Page> = { KeyW: "/wall", KeyR: "/radio", KeyH: "/health" };
 
 export function installKeys(model: ConsoleModel): void {
   let chordUntil = 0;
@@ -28,8 +28,13 @@ export function installKeys(model: ConsoleModel): void {
     }
     chordUntil = 0;
     const onWall = model.page.peek() === "/wall";
-    const digit = /^(?:Digit|Numpad)(\d)$/.exec(code)?.[1];
-    if (digit !== undefined && !event.shiftKey && onWall) {
+    const slot = /^Digit([1-9])$/.exec(code)?.[1];
+    if (slot !== undefined) {
+      model.desk.chooseSlot(Number(slot), event.shiftKey);
+      return true;
+    }
+    const digit = /^Numpad(\d)$/.exec(code)?.[1];
+    if (digit !== undefined && onWall) {
       type((model.typed.peek() + digit).slice(-MAX_DIGITS));
       return true;
     }
@@ -44,12 +49,19 @@ export function installKeys(model: ConsoleModel): void {
       case "BracketLeft":
         model.togglePanel();
         return true;
+      case "BracketRight":
+        model.toggleSide();
+        return true;
+      case "KeyT":
+        if (model.may("group.manage")) model.desk.togglePatching();
+        return true;
       case "Slash":
         return search(model);
       case "KeyV":
         if (onWall) model.nextLayout();
         return onWall;
       case "KeyM":
+        if (muteFocusedGroup(model)) return true;
         if (onWall) listen(model, model.wall.peek().focus);
         return onWall;
       default:
@@ -77,6 +89,13 @@ export function installKeys(model: ConsoleModel): void {
     }
     if (model.singleKeys.peek() && single(event)) event.preventDefault();
   });
+}
+
+/** The group whose card has the focus. */
+function muteFocusedGroup(model: ConsoleModel): boolean {
+  const group = document.activeElement?.closest<HTMLElement>("[data-group]")?.dataset.group;
+  if (group) model.desk.mute(group, null);
+  return group !== undefined;
 }
 
 function search(model: ConsoleModel): boolean {

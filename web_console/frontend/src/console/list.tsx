@@ -7,10 +7,11 @@ import type { Stream, Unit } from "../messages.ts";
 import { type Row, rowsOf } from "../store.ts";
 import { causeWords } from "../strings/causes.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
+import { radio } from "../strings/radio.ts";
 import { clockTime, duration, shortTime } from "../times.ts";
 import { positionOf } from "../wall.ts";
 import { useModel } from "./context.ts";
-import { STREAM_DRAG } from "./tile.tsx";
+import { STREAM_DRAG } from "./tile-acts.ts";
 
 const KINDS: Record<string, ConsoleKey> = {
   rescuer: "kind_rescuer",
@@ -80,7 +81,7 @@ export function ResourceList() {
       PageDown: chosen + 10,
       PageUp: chosen - 10,
     };
-    const to = moves[event.key];
+    const to = moves[event.code];
     if (to !== undefined) choose(to, true);
     else if (event.key === "Enter" && !model.typed.peek() && line?.stream) model.put(line.stream.id);
     else return;
@@ -259,11 +260,23 @@ function Card({ line }: { line: Line }) {
           </>
         )}
       </dl>
-      {stream && (
-        <button type="button" onClick={() => model.put(stream.id)}>
-          <Icon name="monitor-play" /> {t("card_place")}
-        </button>
-      )}
+      <div class="buttons">
+        {stream && (
+          <button type="button" onClick={() => model.put(stream.id)}>
+            <Icon name="monitor-play" /> {t("card_place")}
+          </button>
+        )}
+        {model.may("talk.use") && (
+          <>
+            <button type="button" onClick={() => void model.desk.call({ unit: unit.id }, "full")}>
+              <Icon name="phone" /> {radio("call_unit_full")}
+            </button>
+            <button type="button" onClick={() => void model.desk.call({ unit: unit.id }, "half")}>
+              {radio("call_unit_half")}
+            </button>
+          </>
+        )}
+      </div>
     </section>
   );
 }

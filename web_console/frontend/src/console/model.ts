@@ -10,9 +10,15 @@ import { applyDelta, applySnapshot, EMPTY, rowsOf, streamOfNumber, type World } 
 import { type ConsoleKey, t } from "../strings/console.ts";
 import * as wallOf from "../wall.ts";
 import { EMPTY_WALL, type Layout, type Wall } from "../wall.ts";
+import { Desk } from "./desk.ts";
 
-export const PAGES = ["/wall", "/health"] as const;
+export const PAGES = ["/wall", "/radio", "/health"] as const;
 export type Page = (typeof PAGES)[number];
+
+const KINDS = [
+  ...(["unit", "device", "stream", "link", "health"] as const),
+  ...(["group", "floor", "patch", "call", "callback", "alarm"] as const),
+];
 
 export interface Preset {
   name: string;
@@ -35,6 +41,7 @@ export class ConsoleModel {
   readonly sound = signal(load("sound", false));
   readonly soundBlocked = signal(false);
   readonly panelOpen = signal(load("panel", true));
+  readonly sideOpen = signal(load("side", true));
   readonly singleKeys = signal(load("single-keys", true));
   readonly helpOpen = signal(false);
   readonly inviteOpen = signal(false);
@@ -53,6 +60,7 @@ export class ConsoleModel {
   readonly rows = computed(() => rowsOf(this.world.value, this.search.value));
   readonly link: Link;
   readonly media: WallMedia;
+  readonly desk: Desk;
   private fresh: boolean;
 
   constructor(readonly initial: Initial) {
@@ -61,13 +69,14 @@ export class ConsoleModel {
     this.wall = signal<Wall>(kept ?? EMPTY_WALL);
     this.presets = signal<Preset[]>(presetsFrom(load(this.key("presets"), [])));
     this.permissions.value = initial.user?.permissions ?? [];
-    this.link = new Link("", ["unit", "device", "stream", "link", "health"], {
+    this.link = new Link("", KINDS, {
       hello: (hello) => {
         batch(() => {
           this.server.value = hello.server;
           this.permissions.value = hello.user.permissions;
         });
         this.media.linkReady();
+        this.desk.talk.helloed(hello.resumed);
       },
       message: (message) => {
         switch (message.type) {
@@ -80,8 +89,15 @@ export class ConsoleModel {
             this.firstStreams();
             break;
           case "slot":
+            this.media.told(message);
+            break;
           case "media":
             this.media.told(message);
+            this.desk.talk.told(message);
+            break;
+          case "voice.slot":
+          case "floor.told":
+            this.desk.talk.told(message);
             break;
           case "pong":
             break;
@@ -90,6 +106,7 @@ export class ConsoleModel {
       },
     });
     this.media = new WallMedia(this.link);
+    this.desk = new Desk(this);
   }
 
   start(): void {
@@ -105,6 +122,7 @@ export class ConsoleModel {
       if (!this.fresh) save(this.key("wall"), wall);
     });
     effect(() => this.tellMedia());
+    this.desk.start();
   }
 
   // ------------------------------------------------------------------ pages
@@ -121,12 +139,21 @@ export class ConsoleModel {
 
   /** Tell the officer in words; read out, and shown for a while. */
   say(key: ConsoleKey, values: Record<string, string | number> = {}): void {
-    this.said.value = { text: t(key, values), until: now() + SAID_FOR };
+    this.sayText(t(key, values));
+  }
+
+  sayText(text: string): void {
+    this.said.value = { text, until: now() + SAID_FOR };
   }
 
   togglePanel(): void {
     this.panelOpen.value = !this.panelOpen.peek();
     save("panel", this.panelOpen.peek());
+  }
+
+  toggleSide(): void {
+    this.sideOpen.value = !this.sideOpen.peek();
+    save("side", this.sideOpen.peek());
   }
 
   toggleSingleKeys(): void {
@@ -219,6 +246,13 @@ export class ConsoleModel {
   }
 
   // ------------------------------------------------------------------ names
+
+  /** The unit chosen in the list, by itself or by one of its streams. */
+  selectedUnit(): Unit | undefined {
+    const chosen = this.selected.peek() ?? "";
+    const { unit: units, stream: streams } = this.world.peek();
+    return units.get(chosen) ?? this.unitOf(streams.get(chosen));
+  }
 
   unitOf(stream: Stream | undefined): Unit | undefined {
     return stream && this.world.value.unit.get(stream.unit);

@@ -1,6 +1,6 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ICONS } from "../icon-names.ts";
-import { language } from "../language.ts";
+import { fetchEnglish, language } from "../language.ts";
 import { looksLive, type TileState } from "../slot.ts";
 import { tileWords } from "./tile-words.ts";
 
@@ -27,6 +27,8 @@ const STATES: [TileState, string, string, string][] = [
   [{ kind: "codec" }, "编码不支持", "Codec not supported", "fault"],
   [{ kind: "forbidden" }, "无权限", "No permission", "fault"],
 ];
+
+beforeAll(fetchEnglish);
 
 describe("a tile's words", () => {
   it.each(STATES)("%j", (state, zh, en, tone) => {

@@ -8,14 +8,12 @@ import type { WallSlot } from "../media.ts";
 import { looksLive, tileState } from "../slot.ts";
 import { t } from "../strings/console.ts";
 import { dateTime, rate } from "../times.ts";
-import { streamAt, swap } from "../wall.ts";
+import { swap } from "../wall.ts";
 import { useModel } from "./context.ts";
 import { watchFrames } from "./frames.ts";
 import { download, fileName, snapshot } from "./snapshot.ts";
+import { listen, STREAM_DRAG, TILE_DRAG, toggleFullscreen } from "./tile-acts.ts";
 import { tileWords } from "./tile-words.ts";
-
-export const STREAM_DRAG = "application/x-fengsui-stream";
-export const TILE_DRAG = "application/x-fengsui-tile";
 
 export function Tile({ slot }: { slot: WallSlot }) {
   const model = useModel();
@@ -230,44 +228,6 @@ export function Tile({ slot }: { slot: WallSlot }) {
       )}
     </article>
   );
-}
-
-export function listen(model: ReturnType<typeof useModel>, position: number): void {
-  const same = model.wall.peek().focus === position;
-  model.setSound(!same || !model.sound.peek());
-  if (!same) model.change((wall) => ({ ...wall, focus: position }));
-}
-
-export function toggleFullscreen(element: Element | null): void {
-  if (document.fullscreenElement) void document.exitFullscreen();
-  else void element?.requestFullscreen().catch(() => undefined);
-}
-
-/** What a key does to the focused tile. */
-export function tileAction(model: ReturnType<typeof useModel>, code: string): boolean {
-  const wall = model.wall.peek();
-  if (streamAt(wall, wall.focus) === null) return false;
-  const tile = document.querySelector(`.tile[aria-current="true"]`);
-  switch (code) {
-    case "KeyF":
-      toggleFullscreen(tile);
-      return true;
-    case "KeyS":
-      tile?.querySelector<HTMLButtonElement>(`[aria-keyshortcuts="S"]`)?.click();
-      return true;
-    case "KeyI":
-      model.toggleStatistics(wall.order[wall.focus] ?? wall.focus);
-      return true;
-    case "KeyM":
-      listen(model, wall.focus);
-      return true;
-    case "Delete":
-    case "Backspace":
-      model.takeOff(wall.focus);
-      return true;
-    default:
-      return false;
-  }
 }
 
 function Tool({

@@ -1,9 +1,11 @@
 /** The video wall: list, tool bar, grid. */
+import "../styles/wall.css";
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../icon.tsx";
 import { t } from "../strings/console.ts";
 import { type Direction, LAYOUTS, moveFocus } from "../wall.ts";
 import { useModel } from "./context.ts";
+import { GroupPanel } from "./group-panel.tsx";
 import { ResourceList, useSearchSelection } from "./list.tsx";
 import { Menu } from "./menu.tsx";
 import { Tile } from "./tile.tsx";
@@ -26,7 +28,12 @@ export function WallPage() {
   return (
     <div class="page wall" hidden={model.page.value !== "/wall"}>
       <h1 class="only-read">{t("nav_wall")}</h1>
-      {model.panelOpen.value && <ResourceList />}
+      {model.panelOpen.value && model.page.value === "/wall" && (
+        <div class="left">
+          <GroupPanel />
+          <ResourceList />
+        </div>
+      )}
       <section class="centre" aria-label={t("nav_wall")}>
         <ToolBar />
         {model.sound.value && model.soundBlocked.value && (
@@ -40,9 +47,10 @@ export function WallPage() {
           aria-label={t("layout_n", { n: wall.layout })}
           data-layout={wall.layout}
           onKeyDown={(event) => {
-            if (!event.key.startsWith("Arrow") || event.ctrlKey || event.altKey || event.metaKey) return;
+            // by code: the number pad types numbers, also without its lock
+            if (!event.code.startsWith("Arrow") || event.ctrlKey || event.altKey || event.metaKey) return;
             event.preventDefault();
-            model.change((one) => moveFocus(one, event.key as Direction));
+            model.change((one) => moveFocus(one, event.code as Direction));
           }}
         >
           {model.media.slots.map((slot) => (

@@ -9,6 +9,6 @@ import { Enter } from "../views/enter.tsx";
 
 const initial = readInitial();
 startTheme();
-startLanguage(initial.language);
+await startLanguage(initial.language);
 installIcons();
 render(<Enter initial={initial} />, document.getElementById("app") as HTMLElement);

@@ -10,7 +10,7 @@ import { startTheme } from "../theme.ts";
 
 const initial = readInitial();
 startTheme();
-startLanguage(initial.language);
+await startLanguage(initial.language);
 installIcons();
 const model = new PhoneModel(initial);
 render(<Phone model={model} />, document.getElementById("app") as HTMLElement);

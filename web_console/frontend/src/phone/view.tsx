@@ -28,7 +28,7 @@ export function Phone({ model }: { model: PhoneModel }) {
           type="button"
           class="quiet"
           lang={language.value === "en" ? "zh-CN" : "en"}
-          onClick={() => setLanguage(language.value === "en" ? "zh-CN" : "en")}
+          onClick={() => void setLanguage(language.value === "en" ? "zh-CN" : "en")}
         >
           {common("other_language")}
         </button>

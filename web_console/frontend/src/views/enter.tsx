@@ -23,7 +23,7 @@ export function Enter({ initial }: { initial: Initial }) {
           type="button"
           class="quiet"
           lang={language.value === "en" ? "zh-CN" : "en"}
-          onClick={() => setLanguage(language.value === "en" ? "zh-CN" : "en")}
+          onClick={() => void setLanguage(language.value === "en" ? "zh-CN" : "en")}
         >
           <Icon name="languages" /> {common("other_language")}
         </button>

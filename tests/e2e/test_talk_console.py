@@ -1,0 +1,318 @@
+"""Two dispatchers talk to each other: what one says the other hears, sees and can hear again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from support.browser import Identity, command, invite, screenshot
+from support.chromium import chromium
+from support.running_server import RunningServer, running_server
+from support.talk_console import TalkConsole, write_microphone
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GROUP = "文县搜救"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def talking_browser(
+    identity: Identity, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Browser]:
+    path: Path = tmp_path_factory.mktemp("microphone") / "voice.wav"
+    write_microphone(path)
+    async with chromium(identity.flag, f"--use-file-for-fake-audio-capture={path}") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def server(
+    identity: Identity, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningServer]:
+    async with running_server(
+        folder=identity.data_folder(tmp_path_factory.mktemp("talk")),
+        limits={"logins_per_minute": 600, "requests_per_minute": 6000},
+    ) as running:
+        await running.setup_admin()
+        await running.add_user("wang", "dispatcher")
+        yield running
+
+
+Pair = tuple[TalkConsole, TalkConsole]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def consoles(talking_browser: Browser, server: RunningServer) -> AsyncIterator[Pair]:
+    """The chief and Wang, on shift, with a group that the chief has made."""
+    chief = await TalkConsole.on_shift(talking_browser, server, "chief")
+    wang = await TalkConsole.on_shift(talking_browser, server, "wang")
+    await chief.page.get_by_role("button", name="新建组").click()
+    await chief.page.get_by_label("组名").fill(GROUP)
+    await chief.page.get_by_role("button", name="建立").click()
+    await expect(chief.card(GROUP)).to_be_visible()
+    await expect(wang.card(GROUP)).to_be_visible()
+    # the chief goes first: of equal officers each would take the floor from the other
+    members = [
+        {"kind": "role", "id": "admin", "priority": 9},
+        *({"kind": "role", "id": role, "priority": 4} for role in ("dispatcher", "guest")),
+    ]
+    group = await chief.card(GROUP).get_attribute("data-group")
+    answer = await command(chief.page, "group.change", group=group, members=members)
+    assert answer["ok"], answer
+    yield chief, wang
+    for console in (chief, wang):
+        assert (console.watched.problems, console.watched.strangers) == ([], [])
+        await console.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(consoles: Pair) -> AsyncIterator[Pair]:
+    """Both have the group selected, and nobody talks."""
+    for console in consoles:
+        await console.page.keyboard.press("Escape")
+        await console.choose(GROUP)
+        await expect(console.card(GROUP)).not_to_have_attribute("data-activity", "receiving")
+    yield consoles
+    for console in consoles:
+        await console.page.keyboard.up("F8")
+
+
+async def test_what_one_says_the_other_hears_and_sees_by_name(pair: Pair) -> None:
+    chief, wang = pair
+    await chief.page.keyboard.down("F8")
+    await expect(chief.state).to_contain_text("发话")
+    await expect(chief.card(GROUP)).to_have_attribute("data-activity", "transmitting")
+    await expect(wang.card(GROUP)).to_have_attribute("data-activity", "receiving")
+    await expect(wang.card(GROUP)).to_contain_text("▼ 总值班")
+    await wang.until_hears()
+    # what the officer's own headset bus gets, by its meter
+    meter = wang.page.locator('[data-meter="selected"]')
+    await expect(meter).not_to_have_attribute("data-level", "0.00")
+    await screenshot(chief.page, "talk-transmitting")
+    await screenshot(wang.page, "talk-receiving")
+    await chief.page.keyboard.up("F8")
+    await expect(chief.state).to_contain_text("待发话")
+    await expect(wang.card(GROUP)).not_to_have_attribute("data-activity", "receiving")
+    await wang.until_silent()
+
+
+async def test_the_microphone_sends_nothing_while_no_key_is_down(pair: Pair) -> None:
+    chief, _ = pair
+    await asyncio.sleep(0.3)
+    before = await chief.packets()
+    await asyncio.sleep(1.0)
+    assert await chief.packets() == before
+
+
+async def test_who_comes_second_waits_and_is_put_through(pair: Pair) -> None:
+    chief, wang = pair
+    await chief.page.keyboard.down("F8")
+    await expect(chief.state).to_contain_text("发话")
+    await wang.page.keyboard.down("F8")
+    await expect(wang.card(GROUP)).to_have_attribute("data-activity", "queued")
+    await expect(wang.state).to_contain_text("排队 1/1")
+    assert "总值班" in await wang.state.inner_text()
+    await chief.page.keyboard.up("F8")
+    await expect(wang.card(GROUP)).to_have_attribute("data-activity", "transmitting")
+    await chief.until_hears()
+    await wang.page.keyboard.up("F8")
+    await chief.until_silent()
+
+
+async def test_the_last_words_are_heard_again_by_one_key(pair: Pair) -> None:
+    chief, wang = pair
+    await chief.page.keyboard.down("F8")
+    await expect(chief.state).to_contain_text("▲ 发话")
+    await asyncio.sleep(2.0)
+    await chief.page.keyboard.up("F8")
+    newest = wang.page.locator(".recent .spurt").first
+    await expect(newest).to_contain_text("总值班")
+    await wang.until_silent()
+    await wang.page.locator("#search").focus()  # the key works there too
+    await wang.page.keyboard.press("F2")
+    await expect(wang.page.locator(".recall .playing")).to_contain_text("总值班")
+    await expect(wang.page.locator('[data-meter="selected"]')).not_to_have_attribute("data-level", "0.00")
+    await expect(wang.card(GROUP).locator(".icon-history")).to_be_visible()
+    await screenshot(wang.page, "talk-recall")
+    await wang.page.keyboard.press("F2")
+    await expect(wang.page.locator(".recall .playing")).to_contain_text("wang")  # one further back
+    await wang.page.get_by_title("停止回放").click()
+    await expect(wang.page.locator(".recall .playing")).to_have_count(0)
+
+
+async def test_a_window_that_loses_the_focus_closes_the_microphone(pair: Pair) -> None:
+    chief, wang = pair
+    await chief.page.keyboard.down("F8")
+    await expect(wang.card(GROUP)).to_have_attribute("data-activity", "receiving")
+    await chief.page.evaluate("() => window.dispatchEvent(new Event('blur'))")
+    await expect(chief.state).to_contain_text("窗口失焦")
+    await expect(wang.card(GROUP)).not_to_have_attribute("data-activity", "receiving")
+    await wang.until_silent()
+    await chief.page.keyboard.up("F8")
+
+
+async def test_the_key_works_inside_a_text_field(pair: Pair) -> None:
+    chief, wang = pair
+    search = chief.page.locator("#search")
+    await search.fill("张")
+    await search.focus()
+    await chief.page.keyboard.down("F8")
+    await expect(wang.card(GROUP)).to_have_attribute("data-activity", "receiving")
+    assert await search.input_value() == "张"
+    await chief.page.keyboard.up("F8")
+    await search.fill("")
+    await search.blur()
+
+
+async def test_an_officer_takes_the_floor_away(pair: Pair) -> None:
+    chief, wang = pair
+    await wang.page.keyboard.down("F8")
+    await expect(chief.card(GROUP)).to_have_attribute("data-activity", "receiving")
+    await chief.card(GROUP).locator(".icon-button").click()
+    await chief.page.get_by_label("原因").fill("有险情要先报")
+    button = chief.page.get_by_role("button", name="收回讲话权")
+    await button.dispatch_event("pointerdown")
+    await expect(wang.state).to_contain_text("被强拆")
+    await screenshot(wang.page, "talk-forced")
+    await chief.page.keyboard.press("Escape")
+    await expect(chief.card(GROUP)).not_to_have_attribute("data-activity", "receiving")
+    await wang.page.keyboard.up("F8")
+
+
+async def test_the_all_call_is_armed_first_and_heard_without_being_tuned_to(pair: Pair) -> None:
+    chief, wang = pair
+    await wang.card(GROUP).locator(".group-main").click()  # selects nothing
+    await chief.page.keyboard.press("F9")
+    await expect(chief.page.locator(".all-call.armed")).to_be_visible()
+    assert "发话" not in (await chief.state.inner_text()).replace("待发话", "")
+    await chief.page.keyboard.down("F9")
+    await expect(chief.state).to_contain_text("▲ 发话")
+    await wang.until_hears()
+    await screenshot(wang.page, "talk-all-call")
+    await chief.page.keyboard.up("F9")
+    await wang.until_silent()
+
+
+async def test_an_alarm_comes_first_and_is_acknowledged_by_two_keys(
+    pair: Pair, talking_browser: Browser
+) -> None:
+    chief, wang = pair
+    address = await invite(chief.page, "二中队 张强")
+    token = address.rsplit("/", 1)[1]
+    raised = await command(
+        chief.page,
+        "emergency.start",
+        token,
+        key="k1",
+        position={"lat": 33.39812, "lon": 104.92215, "accuracy": 8.0, "time": 0.0},
+    )
+    assert raised["ok"], raised
+    for console in pair:
+        await expect(console.page.locator('.alarm[data-state="new"]')).to_contain_text("张强")
+    await screenshot(chief.page, "talk-alarm")
+    await chief.page.locator("#search").focus()
+    await chief.page.keyboard.press("F4")
+    await expect(chief.page.get_by_role("button", name="确认")).to_be_focused()
+    await chief.page.keyboard.press("Enter")
+    for console in pair:
+        await expect(console.page.locator(".alarm")).to_have_attribute("data-state", "acknowledged")
+        await expect(console.page.locator(".alarm")).to_contain_text("总值班")
+    await chief.page.get_by_role("button", name="解除").click()
+    await chief.page.get_by_label("原因").fill("人已安全")
+    await chief.page.get_by_role("button", name="解除告警").click()
+    await expect(wang.page.locator(".alarm")).to_have_count(0)
+
+
+async def test_groups_are_patched_and_the_end_can_be_undone(pair: Pair) -> None:
+    chief, wang = pair
+    page = chief.page
+    cards = page.locator(".group")
+    assert await cards.count() >= 2
+    await page.locator("body").click(position={"x": 900, "y": 20})
+    await page.keyboard.press("t")
+    for i in range(2):
+        await cards.nth(i).locator(".group-main").click()
+    await page.get_by_role("button", name="互通", exact=True).click()
+    await expect(page.locator(".group-patch").first).to_have_text("P1")
+    await expect(wang.page.locator(".group-patch")).to_have_count(2)
+    await page.keyboard.press("g")
+    await page.keyboard.press("r")
+    await expect(page.locator(".patch-frame .group")).to_have_count(2)
+    await screenshot(page, "radio")
+    await page.get_by_role("button", name="结束互通").click()
+    await expect(page.locator(".patch-frame")).to_have_count(0)
+    await page.get_by_role("button", name="撤销").click()
+    await expect(page.locator(".patch-frame .group")).to_have_count(2)
+    await page.get_by_role("button", name="结束互通").click()
+    await expect(page.locator(".patch-frame")).to_have_count(0)
+    await page.get_by_role("link", name="视频墙").click()
+
+
+async def test_a_private_call_rings_and_both_are_heard(pair: Pair) -> None:
+    chief, wang = pair
+    await chief.card(GROUP).locator(".icon-button").click()
+    row = chief.page.locator(".listeners li", has_text="wang")
+    await row.get_by_role("button", name="双工呼叫", exact=True).click()
+    await chief.page.keyboard.press("Escape")
+    await expect(wang.page.locator(".call-rings")).to_contain_text("总值班")
+    await screenshot(wang.page, "talk-ringing")
+    await wang.page.get_by_role("button", name="接听").click()
+    await expect(chief.page.locator(".call")).to_contain_text("双工通话中")
+    await chief.until_hears()
+    await wang.until_hears()
+    await chief.page.get_by_role("button", name="挂断").click()
+    await expect(wang.page.locator(".call")).to_contain_text("通话已结束")
+    await wang.until_silent()
+    await expect(wang.page.locator(".call")).to_have_count(0)
+
+
+async def test_a_half_duplex_call_is_talked_in_with_the_same_key(pair: Pair) -> None:
+    chief, wang = pair
+    await chief.card(GROUP).locator(".icon-button").click()
+    row = chief.page.locator(".listeners li", has_text="wang")
+    await row.get_by_role("button", name="半双工呼叫").click()
+    await chief.page.keyboard.press("Escape")
+    await wang.page.get_by_role("button", name="接听").click()
+    await expect(chief.page.locator(".call")).to_contain_text("半双工通话中")
+    await expect(chief.page.locator(".target")).to_contain_text("单呼")
+    await wang.until_silent()
+    await chief.page.keyboard.down("F8")
+    await expect(chief.state).to_contain_text("▲ 发话")
+    await wang.until_hears()
+    await expect(wang.card(GROUP)).not_to_have_attribute("data-activity", "receiving")
+    await chief.page.keyboard.up("F8")
+    await wang.until_silent()
+    await wang.page.get_by_role("button", name="挂断").click()
+    await expect(chief.page.locator(".call")).to_have_count(0)
+
+
+async def test_a_group_that_is_not_selected_is_heard_on_the_other_bus(pair: Pair) -> None:
+    chief, wang = pair
+    await wang.card(GROUP).locator(".group-main").click()
+    await expect(wang.card(GROUP)).to_have_attribute("data-selection", "none")
+    await chief.page.keyboard.down("F8")
+    await expect(wang.page.locator('[data-meter="unselected"]')).not_to_have_attribute("data-level", "0.00")
+    await expect(wang.page.locator('[data-meter="selected"]')).to_have_attribute("data-level", "0.00")
+    await wang.card(GROUP).locator(".group-main").focus()
+    await wang.page.keyboard.press("m")
+    await expect(wang.page.locator('[data-meter="unselected"]')).to_have_attribute("data-level", "0.00")
+    await wang.page.keyboard.press("m")
+    await chief.page.keyboard.up("F8")
+
+
+async def test_a_frozen_page_loses_its_floor_and_the_truth_is_shown(pair: Pair) -> None:
+    """The page's own heart beat stops with it (P3, P6)."""
+    chief, wang = pair
+    await chief.page.keyboard.down("F8")
+    await expect(wang.card(GROUP)).to_have_attribute("data-activity", "receiving")
+    await chief.page.evaluate(
+        "() => { const end = performance.now() + 2500; while (performance.now() < end) {} }"
+    )
+    await expect(wang.card(GROUP)).not_to_have_attribute("data-activity", "receiving")
+    await expect(chief.state).to_contain_text("信号丢失")
+    await chief.page.keyboard.up("F8")

@@ -1,0 +1,130 @@
+/** The queue of emergency alarms: new ones first; each with its owner, age, place and picture. */
+import type { ComponentChildren } from "preact";
+import { beat, serverTime } from "../clock.ts";
+import { Icon } from "../icon.tsx";
+import type { Alarm, AlarmPosition } from "../messages.ts";
+import { radio } from "../strings/radio.ts";
+import { clockTime, duration } from "../times.ts";
+import { useModel } from "./context.ts";
+
+export function AlarmQueue({ close }: { close: ComponentChildren }) {
+  const { desk } = useModel();
+  const alarms = desk.alarms.value;
+  const waiting = alarms.filter((one) => one.state === "new").length;
+  return (
+    <section class="alarms" aria-label={radio("alarms")}>
+      <header class="panel-head">
+        <h2>{radio("alarms")}</h2>
+        <span class="dim num">
+          {alarms.length > 0 && radio("alarms_count", { new: waiting, all: alarms.length })}
+        </span>
+        {close}
+      </header>
+      <p class="only-read" role="alert">
+        {waiting > 0 ? radio("alarms_new", { n: waiting }) : ""}
+      </p>
+      {alarms.length === 0 && (
+        <p class="dim panel-none with-icon">
+          <Icon name="circle-check" /> {radio("alarms_none")}
+        </p>
+      )}
+      <ul class="alarm-list">
+        {alarms.map((alarm) => (
+          <AlarmItem key={alarm.id} alarm={alarm} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function AlarmItem({ alarm }: { alarm: Alarm }) {
+  const model = useModel();
+  const { desk } = model;
+  beat.value; // ages are counted
+  const time = serverTime();
+  const isNew = alarm.state === "new";
+  const may = model.may("alarm.handle");
+  const stream = model.world.value.stream.get(alarm.stream);
+  return (
+    <li class={`alarm alarm-${alarm.state}`} data-alarm={alarm.id} data-state={alarm.state}>
+      <header>
+        <Icon name="siren" size={20} />
+        <strong class="alarm-name">{alarm.name}</strong>
+        <span>{alarm.kind === "peril" ? radio("alarm_peril") : radio("alarm_emergency")}</span>
+        {alarm.times > 1 && <span class="num">{radio("alarm_times", { n: alarm.times })}</span>}
+        <span class="spring" />
+        <time class="num" title={clockTime(alarm.raised)}>
+          {radio("ago", { time: duration(time - alarm.raised) })}
+        </time>
+      </header>
+      <p>
+        {model.world.value.group.has(alarm.group) && <span>{desk.nameOf(alarm.group)} · </span>}
+        {alarm.state === "acknowledged" && radio("alarm_owner", { name: alarm.owner })}
+        {alarm.state === "new" && radio("alarm_unowned")}
+        {alarm.state === "parked" &&
+          radio("alarm_parked", {
+            name: alarm.owner,
+            time: alarm.until === null ? "" : clockTime(alarm.until),
+            reason: alarm.reason,
+          })}
+      </p>
+      <p class="num">
+        <Icon name={alarm.position ? "map-pin" : "map-pin-off"} size={14} />{" "}
+        {placeWords(alarm.position, time)}
+      </p>
+      {may && (
+        <div class="buttons">
+          {isNew && (
+            <button
+              type="button"
+              class="primary"
+              title={`${radio("alarm_ack")} (F4 Enter)`}
+              onClick={() => desk.moveAlarm(alarm.id, "acknowledge")}
+            >
+              <Icon name="check" /> {radio("alarm_ack")}
+            </button>
+          )}
+          {alarm.state === "parked" && (
+            <button type="button" onClick={() => desk.moveAlarm(alarm.id, "resume")}>
+              {radio("alarm_resume")}
+            </button>
+          )}
+          {stream?.state === "live" && (
+            <button type="button" onClick={() => desk.showAlarm(alarm)}>
+              <Icon name="monitor-play" /> {radio("alarm_picture")}
+            </button>
+          )}
+          {alarm.state !== "parked" && (
+            <button
+              type="button"
+              class="quiet"
+              onClick={() => {
+                desk.box.value = { kind: "alarm", alarm: alarm.id, act: "park" };
+              }}
+            >
+              {radio("alarm_park")}
+            </button>
+          )}
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => {
+              desk.box.value = { kind: "alarm", alarm: alarm.id, act: "close" };
+            }}
+          >
+            {radio("alarm_close")}
+          </button>
+        </div>
+      )}
+    </li>
+  );
+}
+
+/** "33.39812, 104.92215 ±8 米 · 12 秒前" */
+export function placeWords(position: AlarmPosition | null, time: number): string {
+  if (!position) return radio("place_unknown");
+  const { lat, lon, accuracy } = position;
+  const near = accuracy === null ? "" : ` ${radio("place_accuracy", { n: Math.round(accuracy) })}`;
+  const age = radio("ago", { time: duration(time - position.time) });
+  return `${lat.toFixed(5)}, ${lon.toFixed(5)}${near} · ${age}`;
+}

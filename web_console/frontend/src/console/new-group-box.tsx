@@ -1,0 +1,94 @@
+/** A group made on the spot: of units, of everybody of a role; for good or for some hours. */
+import { useState } from "preact/hooks";
+import type { Problem } from "../api.ts";
+import type { Commands, MemberWish } from "../messages.ts";
+import { box } from "../strings/radio-boxes.ts";
+import { ProblemNotice } from "../views/notice.tsx";
+import { useModel } from "./context.ts";
+import { Dialog } from "./dialog.tsx";
+import { MemberChoice } from "./member-choice.tsx";
+
+type Kind = NonNullable<Commands["group.create"]["fields"]["kind"]>;
+const KINDS = ["dynamic", "temporary", "broadcast"] as const;
+const KEYS = { dynamic: "kind_dynamic", temporary: "kind_temporary", broadcast: "kind_broadcast" } as const;
+const HOURS = [1, 2, 4, 8, 12, 24, 72];
+
+export function NewGroupBox({ close }: { close: () => void }) {
+  const model = useModel();
+  const [name, setName] = useState("");
+  const [kind, setKind] = useState<Kind>("dynamic");
+  const [hours, setHours] = useState(8);
+  const [members, setMembers] = useState<readonly MemberWish[]>(() => {
+    const unit = model.selectedUnit();
+    return unit ? [{ kind: "unit", id: unit.id }] : [];
+  });
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    if (!name.trim() || busy) return;
+    setBusy(true);
+    const outcome = await model.link.command(
+      "group.create",
+      { name: name.trim(), kind, members: [...members], hours: kind === "temporary" ? hours : null },
+      "once",
+    );
+    setBusy(false);
+    if (!outcome.ok) return setProblem(outcome.problem);
+    model.sayText(box("created", { name: name.trim() }));
+    close();
+  };
+  return (
+    <Dialog title={box("new_title")} close={close}>
+      <form class="box-form" onSubmit={submit}>
+        {problem && <ProblemNotice what={box("new_title")} problem={problem} wait={0} />}
+        <div class="field">
+          <label for="group-name">{box("name")}</label>
+          <input
+            id="group-name"
+            value={name}
+            maxLength={64}
+            placeholder={box("name_hint")}
+            onInput={(event) => setName(event.currentTarget.value)}
+            required
+            autofocus
+          />
+        </div>
+        <fieldset class="box-set">
+          <legend>{box("kind")}</legend>
+          {KINDS.map((one) => (
+            <label key={one}>
+              <input type="radio" name="kind" checked={kind === one} onChange={() => setKind(one)} />
+              {box(KEYS[one])}
+            </label>
+          ))}
+        </fieldset>
+        {kind === "temporary" && (
+          <div class="field">
+            <label for="group-hours">{box("lasts")}</label>
+            <select
+              id="group-hours"
+              value={String(hours)}
+              onChange={(event) => setHours(Number(event.currentTarget.value))}
+            >
+              {HOURS.map((one) => (
+                <option key={one} value={String(one)}>
+                  {box("hours", { n: one })}
+                </option>
+              ))}
+            </select>
+          </div>
+        )}
+        <MemberChoice members={members} change={setMembers} />
+        <div class="buttons">
+          <button type="submit" class="primary" disabled={busy || !name.trim()}>
+            {box("create")}
+          </button>
+          <button type="button" onClick={close}>
+            {box("cancel")}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,28 @@
+/** While groups are being chosen for a patch: how many, and the button that joins them. */
+import { Icon } from "../icon.tsx";
+import { radio } from "../strings/radio.ts";
+import { useModel } from "./context.ts";
+
+export function PatchBar() {
+  const { desk } = useModel();
+  const chosen = desk.patching.value;
+  if (!chosen) return null;
+  return (
+    <div class="patch-bar" role="group" aria-label={radio("patch_mode")}>
+      <span role="status">
+        {chosen.length === 0 ? radio("patch_hint") : radio("patch_chosen", { n: chosen.length })}
+      </span>
+      <button
+        type="button"
+        class="primary"
+        disabled={chosen.length < 2}
+        onClick={() => void desk.makePatch(chosen)}
+      >
+        <Icon name="link-2" /> {radio("patch_make")}
+      </button>
+      <button type="button" onClick={() => desk.togglePatching()}>
+        {radio("cancel")}
+      </button>
+    </div>
+  );
+}

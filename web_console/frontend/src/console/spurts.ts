@@ -1,0 +1,67 @@
+/** The newest recorded transmissions of the groups that are listened to, read again whenever one may have ended. */
+import { effect, signal } from "@preact/signals";
+import type { Problem } from "../api.ts";
+import { serverTime } from "../clock.ts";
+import type { Link } from "../link.ts";
+import type { Floor, Spurt } from "../messages.ts";
+import type { World } from "../store.ts";
+
+const NEWEST = 50;
+const SOON_MS = 400; // the record is written when the spurt has ended
+
+export interface Listened {
+  world: { value: World };
+  /** Ids of the groups; none = all. */
+  groups: () => readonly string[];
+}
+
+export class RecentSpurts {
+  readonly spurts = signal<readonly Spurt[]>([]);
+  readonly problem = signal<Problem | null>(null);
+  /** When the list was last true (server's clock), 0 = it never was. */
+  readonly trueAt = signal(0);
+
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private seen = "";
+
+  constructor(
+    private readonly link: Link,
+    private readonly listened: Listened,
+  ) {}
+
+  start(): void {
+    effect(() => {
+      const groups = this.listened.groups();
+      const ready = this.link.status.value.phase === "ready";
+      const what = `${ready} ${groups.join()} ${ended(this.listened.world.value.floor.values())}`;
+      if (!ready || what === this.seen) return;
+      this.seen = what;
+      this.soon();
+    });
+  }
+
+  soon(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => void this.read(), SOON_MS);
+  }
+
+  async read(): Promise<void> {
+    const groups = [...this.listened.groups()];
+    const outcome = await this.link.command("spurt.search", { groups, limit: NEWEST }, "now");
+    if (!outcome.ok) {
+      this.problem.value = outcome.problem;
+      return;
+    }
+    this.problem.value = null;
+    this.spurts.value = outcome.value.spurts;
+    this.trueAt.value = serverTime();
+  }
+}
+
+/** Changes when a spurt has ended somewhere. */
+function ended(floors: Iterable<Floor>): string {
+  return [...floors]
+    .filter((floor) => floor.state !== "taken")
+    .map((floor) => `${floor.id}:${floor.sequence}${floor.state === "tail" ? "t" : ""}`)
+    .join();
+}

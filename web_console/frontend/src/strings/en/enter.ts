@@ -1,0 +1,33 @@
+import type { enterStrings } from "../enter.ts";
+
+export const enter: Record<keyof typeof enterStrings, string> = {
+  setup_title: "First set-up",
+  setup_intro:
+    "There is no administrator yet. Enter the one-time code that the server printed in its terminal, and make the first administrator's account.",
+  setup_code: "One-time set-up code",
+  setup_code_hint: "Valid for 15 minutes; a restart of the server makes a new one",
+  setup_submit: "Make the administrator and log in",
+  setup_what: "Set-up",
+  login_title: "Log in",
+  login_submit: "Log in",
+  login_what: "Log-in",
+  username: "User name",
+  username_hint: "2–32 letters, digits or . _ - @",
+  display_name: "Your name",
+  password: "Password",
+  password_again: "Password again",
+  password_show: "Show the password",
+  password_hide: "Hide the password",
+  caps_lock: "Caps Lock is on",
+  rules: "The password must",
+  rule_length: "have at least {n} characters (a sentence is fine)",
+  rule_not_name: "not contain the user name",
+  rule_varied: "have at least {n} different characters",
+  rule_not_simple: "not be a run of letters or digits, nor one piece again and again",
+  rule_same: "be the same both times",
+  rule_met: "met",
+  rule_open: "not met",
+  rules_server: "The server refuses well-known passwords",
+  working: "One moment…",
+  forgot: "Forgotten? An administrator runs on the server: fengsui user password NAME",
+};
