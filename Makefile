@@ -9,6 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 BIN := .venv/bin
+BENCH ?= relay
 PACKAGES := $(wildcard server media radio_bridge satellite web_console)
 TYPED := $(PACKAGES) $(wildcard tests/support)
 FRONTEND := $(wildcard web_console/frontend/package.json)
@@ -48,9 +49,9 @@ test-long: ## faults and fuzzing that take minutes
 	@.ci/setup test
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -m long --timeout=1800 $(ARGS)
 
-bench: ## measure the relay beside Janus and a bare loop (ARGS="--json" for one object)
+bench: ## measure the relay beside Janus and a bare loop (ARGS="--json" for one object; BENCH=ptt for talk groups)
 	@.ci/setup bench
-	exec $(BIN)/fengsui bench relay $(ARGS)
+	exec $(BIN)/fengsui bench $(BENCH) $(ARGS)
 
 dev: ## the server with configs/dev.toml, built and started again after each saved change
 	@exec .ci/dev $(ARGS)

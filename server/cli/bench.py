@@ -13,7 +13,7 @@ from server.start_error import StartError
 
 ROOT = Path(__file__).resolve().parents[2]
 
-app = typer.Typer(help="Measure: relay. Needs a checkout.", no_args_is_help=True)
+app = typer.Typer(help="Measure: relay, ptt. Needs a checkout.", no_args_is_help=True)
 
 
 @app.callback()
@@ -43,6 +43,28 @@ def relay(
         if value is not None:
             arguments += [name, str(value)]
     _become("relay", arguments)
+
+
+@app.command()
+def ptt(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one object: machine, versions, method, figures")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="shorter stages, without browsers")] = False,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="busy groups of each stage; 1,10,50 when not given", metavar="N,N,…"),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="of each stage; 20 when not given")] = None,
+    videos: Annotated[int | None, typer.Option(help="video streams beside them; 20 when not given")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="without mouth to ear")] = False,
+) -> None:
+    """Press to grant, clipped syllables, forwarding, mouth to ear in busy talk groups: about four minutes."""
+    arguments = [*["--json"] * as_json, *["--quick"] * quick, *["--no-browser"] * no_browser]
+    for name, value in (("--groups", groups), ("--seconds", seconds), ("--videos", videos)):
+        if value is not None:
+            arguments += [name, str(value)]
+    _become("ptt", arguments)
 
 
 def _become(name: str, arguments: list[str]) -> NoReturn:

@@ -218,10 +218,10 @@ class Exchange:
             row = self._floors[floor]
             all_call = self._groups.all_call
             asked = max(urgency, Urgency.ALL_CALL) if all_call and all_call.id in row.groups else urgency
-            attached.asked[floor] = tuple(named)
             self._counters["requests_total"] += 1
             events = row.floor.request(leg_id, asked, now, barge_in=barge_in)
             told = self._happened(row, events, asking=leg_id)
+            attached.asked[floor] = tuple(named)  # the end of the leg's own tail is of the press before
             for group in named:
                 answers[group] = _answer(group, told)
         if not any(answer.state == "granted" for answer in answers.values()):

@@ -9,24 +9,19 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
-import os
-import platform
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Final
 
 import msgspec
-from OpenSSL import SSL
 
 from bench import janus
 from bench.bare_loop import running_bare_loop
 from bench.cost import CostRounds, Reference
 from bench.half_load import measure_half_load
+from bench.machine import machine, versions
 from bench.plan import NORMAL, PUBLISHERS, QUICK, Plan, say
 from bench.probes import Probes
 from bench.publishers import Publishers, SendPlain
@@ -34,9 +29,7 @@ from bench.report import HalfLoad, Measurements, Report, make_report
 from bench.subject import running_subject
 from bench.viewers import JoinJanus, OpenPlain, Viewers
 from bench.workers import BenchFailed, worker
-from server.version import VERSION
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 TO_REACH: Final = {
     "ratio_to_janus": "≤ 0.45",
     "ratio_flat": "0.8 to 1.2",
@@ -105,8 +98,8 @@ async def measure(plan: Plan) -> Measurements:
                 say(f"broken off: {broken_off[name]}")
         say("ending")
         return Measurements(
-            machine=_machine(),
-            versions={**_versions(), "janus": janus_version},
+            machine=machine(),
+            versions={**versions(), "janus": janus_version},
             parameters={**dataclasses.asdict(plan), "processes": list(subject.processes().values())},
             viewers=plan.viewers,
             compared_viewers=plan.compared,
@@ -147,34 +140,6 @@ def text_of(report: Report) -> str:
         lines.append(f"{title}: " + ", ".join(f"{name} {value}" for name, value in by.items()))
     lines += [f"{name}: {why}" for name, why in report.reasons.items()]
     return "\n".join(lines)
-
-
-def _machine() -> dict[str, str | int | float]:
-    cpu = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    model = re.search(r"^model name\s*: (.*)$", cpu, re.MULTILINE)
-    memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
-    return {
-        "processor": model[1] if model else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_mb": int(memory[1]) // 1024 if memory else 0,
-        "kernel": platform.release(),
-        "load_before": round(os.getloadavg()[1], 2),
-    }
-
-
-def _versions() -> dict[str, str]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    openssl = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode()
-    return {
-        "fengsui": VERSION,
-        "commit": commit.stdout.strip(),
-        "python": platform.python_version(),
-        "openssl": openssl,
-        "pylibsrtp": metadata.version("pylibsrtp"),
-        "uvloop": metadata.version("uvloop"),
-    }
 
 
 async def _interruptible(plan: Plan) -> Measurements:

@@ -28,12 +28,12 @@ class Subject:
 
     sites: tuple[Site, ...]
     channels: tuple[str, ...]
-    _server: RunningServer
-    _admin: Account
+    server: RunningServer
+    admin: Account
 
     def pids(self) -> tuple[int, ...]:
         """The control process and everything it started: the media process and its workers."""
-        return family(self._server.pid)
+        return family(self.server.pid)
 
     def shares(self, channels: tuple[str, ...]) -> list[tuple[Site, tuple[str, ...]]]:
         """Who publishes which of these channels; always the same ones."""
@@ -53,7 +53,7 @@ class Subject:
         """Where the streams of these channels are watched. Raises BenchFailed when one is unknown."""
         deadline = time.monotonic() + KNOWN_WITHIN
         while True:
-            streams = await _snapshot(self._server, self._admin)
+            streams = await _snapshot(self.server, self.admin)
             ids = {str(stream["channel"]): str(stream["id"]) for stream in streams}
             missing = [channel for channel in channels if channel not in ids]
             if not missing:
@@ -79,6 +79,7 @@ async def running_subject(publishers: int) -> AsyncIterator[Subject]:
                 "pending_media_per_token": 1000,
                 "publishers": 1000,
                 "viewers": 10_000,
+                "websockets_per_session": 100,
             },
         ) as server:
             admin = await server.setup_admin()
@@ -88,7 +89,7 @@ async def running_subject(publishers: int) -> AsyncIterator[Subject]:
             ]
             sites = tuple(Site(url=server.url, ca=str(server.ca), token=token) for token in tokens)
             channels = tuple(f"c{number}" for number in range(publishers))
-            yield Subject(sites=sites, channels=channels, _server=server, _admin=admin)
+            yield Subject(sites=sites, channels=channels, server=server, admin=admin)
     except ServerFailed as error:
         raise BenchFailed(str(error)) from error
 

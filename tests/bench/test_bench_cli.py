@@ -28,6 +28,29 @@ def test_help_names_the_options_and_starts_nothing() -> None:
         assert option in shown.stdout
 
 
+def test_help_of_push_to_talk_names_its_options() -> None:
+    shown = fengsui("bench", "ptt", "--help")
+    assert shown.returncode == 0
+    for option in ("--json", "--quick", "--groups", "--seconds", "--videos", "--no-browser"):
+        assert option in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--groups", "many"), "--groups is a list such as 1,10,50"),
+        (("--groups", "1,5000"), "--groups: 1 to 200"),
+        (("--seconds", "0.5"), "--seconds: 1 to 600"),
+        (("--videos", "1000"), "--videos: 0 to 100"),
+    ],
+)
+def test_a_wrong_argument_of_push_to_talk_is_refused_in_words(arguments: tuple[str, ...], said: str) -> None:
+    refused = fengsui("bench", "ptt", *arguments)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert said in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

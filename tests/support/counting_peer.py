@@ -19,7 +19,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pylibsrtp import Error as SrtpError
@@ -139,16 +139,22 @@ class CountingPeer:
         self, direction: str = "recvonly", kinds: str = "av", video: tuple[int, ...] = (VP8, H264)
     ) -> str:
         """An offer in a browser's manner: `kinds` "a", "v" or "av"; direction sendonly or recvonly."""
+        return self.offer_of([(kind, direction) for kind in kinds], video)
+
+    def offer_of(
+        self, sections: Sequence[tuple[str, str]], video: tuple[int, ...] = (VP8, H264), red: int = 0
+    ) -> str:
+        """An offer of these sections, (kind, direction) of each; `red`: a payload type for RED (RFC 2198), 0 = none."""
         identity, _ = shared_identity()
-        mids = [str(n) for n in range(len(kinds))]
+        mids = [str(n) for n in range(len(sections))]
         lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", f"a=group:BUNDLE {' '.join(mids)}"]
         lines += ["a=extmap-allow-mixed", "a=msid-semantic: WMS *"]
-        for mid, kind in zip(mids, kinds, strict=True):
-            lines += self._section(mid, kind, direction, video)
+        for mid, (kind, direction) in zip(mids, sections, strict=True):
+            lines += self._section(mid, kind, direction, video, red)
             lines += [f"a=fingerprint:sha-256 {identity.fingerprint}", "a=setup:actpass"]
         return "\r\n".join(lines) + "\r\n"
 
-    def _section(self, mid: str, kind: str, direction: str, video: tuple[int, ...]) -> list[str]:
+    def _section(self, mid: str, kind: str, direction: str, video: tuple[int, ...], red: int) -> list[str]:
         codecs = {
             VP8: ("VP8/90000", "", VP8_RTX),
             H264: (
@@ -157,8 +163,9 @@ class CountingPeer:
                 H264_RTX,
             ),
             OPUS: ("opus/48000/2", "minptime=10;useinbandfec=1", 0),
+            red: ("red/48000/2", f"{OPUS}/{OPUS}", 0),
         }
-        chosen = video if kind == "v" else (OPUS,)
+        chosen = video if kind == "v" else (OPUS, red) if red else (OPUS,)
         payloads = [n for pt in chosen for n in (pt, codecs[pt][2]) if n]
         media = "video" if kind == "v" else "audio"
         lines = [f"m={media} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, payloads))}", "c=IN IP4 0.0.0.0"]

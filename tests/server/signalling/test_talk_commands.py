@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from server.auth.permissions import Principal, Role
-from server.model.ids import MediaSessionId
+from server.model.ids import LegId, MediaSessionId
 from server.model.ports import VoiceRoute
 from server.signalling.clients import Client
 from server.signalling.commands import perform
@@ -228,6 +228,29 @@ async def test_an_officer_takes_over_and_the_phone_s_key_must_be_let_go(net: Net
     assert (await one.press(group))[0]["cause"] == "key_held"
     await one.let_go()
     assert (await one.press(group))[0]["state"] == "granted"
+
+
+async def test_a_press_in_one_s_own_tail_is_a_press_of_its_own(net: Net) -> None:
+    group = net.group(EVERYBODY).id
+    one = await (await net.phone("一")).tune(group)
+    two = await (await net.phone("二")).tune(group)
+    await one.press(group)
+    one.speak(True)
+    await one.let_go()
+    assert net.floor(EVERYBODY).state == "tail"
+    assert (await one.press(group))[0]["state"] == "granted"
+    assert [told.group for told in one.told("ended")] == [group]  # of the first press
+    await two.press(group)
+    for _ in range(8):
+        net.centre.clock.advance(0.2)
+        net.centre.services.exchange.alive(LegId(one.public))
+        await asyncio.sleep(0)
+    assert one.told("revoked") == []
+    await one.let_go()
+    one.speak(False)
+    assert [told.group for told in two.told("granted")] == [group]
+    await two.let_go()
+    assert (await one.press(group))[0]["state"] == "granted"  # its key was let go
 
 
 async def test_one_press_in_two_groups_is_heard_once_by_who_listens_to_both(net: Net) -> None:
