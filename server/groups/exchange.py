@@ -166,6 +166,7 @@ class Exchange:
             self._by_session[session] = attached.id
         if was == up:
             return
+        self._open(attached.id, self.legs)
         now = self._clock.now()
         for row in self._rows_of(attached.id):
             self._happened(row, row.floor.path(attached.id, up, now))
@@ -200,8 +201,10 @@ class Exchange:
         self._rejoin(attached)
         self._show_groups({*before, *attached.listening})
 
-    def request(self, leg_id: LegId, groups: Iterable[GroupId], urgency: Urgency) -> tuple[FloorAnswer, ...]:
-        """The key is down."""
+    def request(
+        self, leg_id: LegId, groups: Iterable[GroupId], urgency: Urgency, *, barge_in: bool = False
+    ) -> tuple[FloorAnswer, ...]:
+        """The key is down; `barge_in`: to take the floor from an equal, too (强插)."""
         attached, now = self.legs[leg_id], self._clock.now()
         answers: dict[GroupId, FloorAnswer] = {}
         by_floor: dict[FloorId, list[GroupId]] = {}
@@ -217,7 +220,8 @@ class Exchange:
             asked = max(urgency, Urgency.ALL_CALL) if all_call and all_call.id in row.groups else urgency
             attached.asked[floor] = tuple(named)
             self._counters["requests_total"] += 1
-            told = self._happened(row, row.floor.request(leg_id, asked, now), asking=leg_id)
+            events = row.floor.request(leg_id, asked, now, barge_in=barge_in)
+            told = self._happened(row, events, asking=leg_id)
             for group in named:
                 answers[group] = _answer(group, told)
         if not any(answer.state == "granted" for answer in answers.values()):
@@ -285,7 +289,7 @@ class Exchange:
     def disconnect(self, call: str) -> None:
         legs = self._calls.pop(call, ())
         for leg in legs:
-            if leg in self.legs:
+            if leg in self.legs and call_name(call) in self.legs[leg].extra:
                 self.legs[leg].extra.remove(call_name(call))
         for leg in legs:
             if leg in self.legs:
@@ -415,16 +419,15 @@ class Exchange:
         self._open(leg, row.legs)
 
     def _open(self, leg: LegId, listeners: Iterable[LegId]) -> None:
-        """The microphone of a leg is heard in all the floors it has, and in its calls."""
-        groups = [
-            group
-            for floor in self._talking.get(leg, {})
-            if floor in self._floors
-            for group in self._floors[floor].groups
-        ]
-        calls = [call_name(call) for call, legs in self._calls.items() if leg in legs]
-        self._board.open(leg, (*calls, *groups), listeners)
+        """The microphone of a leg with a sound path is heard in all the floors it has, and in its calls."""
         attached = self.legs.get(leg)
+        groups: list[GroupId] = []
+        calls: list[str] = []
+        if attached is not None and attached.path:
+            floors = [self._floors[floor] for floor in self._talking.get(leg, {}) if floor in self._floors]
+            groups = [group for row in floors for group in row.groups]
+            calls = [call_name(call) for call, legs in self._calls.items() if leg in legs]
+        self._board.open(leg, (*calls, *groups), listeners)
         self._board.record(leg, *self._spurts.follow(leg, attached, groups, self._urgency_of(leg)))
 
     def _urgency_of(self, leg: LegId) -> Urgency:

@@ -127,9 +127,18 @@ class Floor:
 
     # ------------------------------------------------------------------ the key
 
-    def request(self, leg_id: LegId, urgency: Urgency, now: float, holding: bool = True) -> list[FloorEvent]:
+    def request(
+        self,
+        leg_id: LegId,
+        urgency: Urgency,
+        now: float,
+        holding: bool = True,
+        *,
+        barge_in: bool = False,
+    ) -> list[FloorEvent]:
         """The key is pressed. Always answered: Granted, Queued, Denied, or Collision for an unrefusable leg.
 
+        `barge_in` 强插: who has the right to override means to take the floor from an equal, too.
         `holding` False = asks for a place without holding the key; when granted, the key must be pressed (`request` or
         `alive`) within `confirm_within`. The holder gets Granted again; a higher urgency raises its call. EMERGENCY is
         never denied to a member; without a media path it waits in the queue until there is one.
@@ -141,7 +150,7 @@ class Floor:
         elif self._grant is not None and self._grant.leg == leg_id and not self._grant.in_tail:
             self._repeat(self._grant, member, urgency, now, holding)
         elif member.leg.refusable:
-            self._press(member, urgency, now, holding)
+            self._press(member, urgency, now, holding, barge_in)
         else:
             self._key_carrier(member, urgency, now)
         return self._finish()
@@ -349,7 +358,7 @@ class Floor:
         if raised:
             self._emit(self._taken(grant))
 
-    def _press(self, member: Member, urgency: Urgency, now: float, holding: bool) -> None:
+    def _press(self, member: Member, urgency: Urgency, now: float, holding: bool, barge_in: bool) -> None:
         """A refusable leg that does not hold the floor, or whose last words are still being played."""
         leg = member.leg.id
         if holding:
@@ -365,7 +374,7 @@ class Floor:
                 self._deny(member, cause)
                 return
         in_own_tail = self._holds(leg)
-        if not in_own_tail and self._may_take(member, urgency):
+        if not in_own_tail and self._may_take(member, urgency, barge_in=barge_in):
             self._take(member, urgency, now, holding=holding)
         elif in_own_tail or waiting is not None or self._has_room(urgency):
             self._queue.put(
@@ -430,7 +439,7 @@ class Floor:
     def _refusal(self, member: Member, urgency: Urgency) -> Cause | None:
         return refusal(member, urgency, self.rules, self._blocked)
 
-    def _may_take(self, member: Member, urgency: Urgency) -> bool:
+    def _may_take(self, member: Member, urgency: Urgency, *, barge_in: bool = False) -> bool:
         """Whether it gets the floor at once, from nobody or from the talker."""
         grant = self._grant
         if member.leg.refusable and not member.path:
@@ -440,7 +449,8 @@ class Floor:
             self._counted(urgency),
             self._members[grant.leg].rights,
             self._counted(grant.asked),
-            grant.in_tail,
+            in_tail=grant.in_tail,
+            barge_in=barge_in,
         )
 
     def _has_room(self, urgency: Urgency) -> bool:

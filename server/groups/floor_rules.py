@@ -1,7 +1,8 @@
 """The rules by which a floor is given: settings, who may talk at all, who takes it from whom (TS 24.380 4.1.1). Pure.
 
-Call override: a higher urgency takes over whatever the talker's priority. Talker override 强插: a member with that
-right takes over from a lower or equal priority in a call of the same urgency. Between two emergencies only the higher
+Call override: a higher urgency takes over whatever the talker's priority. Talker override: a member with that right
+takes over from a lower priority in a call of the same urgency, and from an equal one when it says that it barges in
+强插: two officers of one desk do not cut each other off by a mere press. Between two emergencies only the higher
 priority decides.
 """
 
@@ -91,11 +92,14 @@ def refusal(member: Member, urgency: Urgency, rules: FloorRules, blocked: Cause 
     return cause or next((cause for applies, cause in checks if applies), None)
 
 
-def outranks(rights: Rights, asked: Urgency, talker: Rights, held: Urgency, in_tail: bool) -> bool:
+def outranks(
+    rights: Rights, asked: Urgency, talker: Rights, held: Urgency, *, in_tail: bool, barge_in: bool
+) -> bool:
     """Whether a press with `asked` takes the floor from a talker with `held`."""
     if asked is not held:
         return asked > held
     if asked is Urgency.EMERGENCY:
         return rights.priority > talker.priority
     # no override of last words: their floor is free in a moment anyway
-    return rights.override and rights.priority >= talker.priority and not in_tail
+    above = rights.priority > talker.priority or (barge_in and rights.priority == talker.priority)
+    return rights.override and above and not in_tail

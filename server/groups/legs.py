@@ -38,5 +38,7 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True):
 
     talk: bool = True  # False = listens only; may still raise an emergency
     priority: int = 0  # 0 to 15, bigger wins
-    override: bool = False  # talker override 强插: over a talker of lower or equal priority in the same call
+    override: bool = (
+        False  # talker override: over a lower priority in the same call, barging in 强插 over an equal one
+    )
     broadcast: bool = False  # may talk in a broadcast group

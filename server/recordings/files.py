@@ -96,6 +96,7 @@ def every_path(root: Path) -> Iterator[str]:
 
 
 def room(root: Path) -> tuple[int, int]:
-    """Free and all bytes of the disk. Raises OSError."""
+    """Free and all bytes of the disk of `root`, which is made when it is not there. Raises OSError."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
     usage = shutil.disk_usage(root)
     return usage.free, usage.total

@@ -19,6 +19,7 @@ from server.recordings.recorder import SpurtRecorder
 from server.recordings.spurts import WITH_FILE, Spurt, SpurtState
 from server.storage.engine import StorageAway
 
+FIRST: Final = 5.0  # s after the start, which has enough to do, and what an earlier run left comes first
 EVERY: Final = 30.0  # s between two sweeps
 SOON: Final = 2.0  # s, when there was not enough room
 BATCH: Final = 50  # recordings erased before room is measured again
@@ -53,6 +54,7 @@ class Retention:
         """Until cancelled."""
         if self._recorder.folder is None:
             await asyncio.Event().wait()
+        await asyncio.sleep(FIRST)
         while True:
             try:
                 enough = await self.sweep()

@@ -220,9 +220,13 @@ class GroupTune(Command, frozen=True, kw_only=True, tag="group.tune"):
 
 
 class FloorRequest(Command, frozen=True, kw_only=True, tag="floor.request"):
-    """The key is down: ask for the floors of these groups. The microphone sends at once, see PROTOCOL.md."""
+    """The key is down: ask for the floors of these groups. The microphone sends at once, see PROTOCOL.md.
+
+    `bargeIn` (强插): take the floor from a talker of one's own rank, too; needs `talk.override`, else it says nothing.
+    """
 
     groups: Groups
+    barge_in: bool = False
     urgency: Literal["normal", "peril", "emergency"] = "normal"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from server.alarms.alarm import Officer, Where
 from server.alarms.desk import Press
 from server.auth.permissions import Action, Principal
@@ -21,10 +23,11 @@ from server.groups.stored import Author
 from server.model.errors import BadRequest, NotFound, Refused
 from server.model.ids import DeviceId, GroupId, LegId, StreamId, UnitId, UserId
 from server.model.names import clean_name
+from server.positions.position import problem_of
 from server.recordings.spurts import Spurt as SpurtRecord
 from server.recordings.spurts import SpurtQuery
 from server.signalling.clients import Client
-from server.signalling.messages import Stream
+from server.signalling.messages import ReportedPosition, Stream
 from server.signalling.table import Row, Services, row
 from server.signalling.talk import (
     AlarmMove,
@@ -143,7 +146,8 @@ async def _tune(services: Services, client: Client, command: GroupTune) -> None:
 async def _request(services: Services, client: Client, command: FloorRequest) -> Value:
     leg = leg_of(services, client)
     groups = [GroupId(group) for group in command.groups]
-    return FloorAnswers(answers=services.exchange.request(leg.id, groups, URGENCIES[command.urgency]))
+    answers = services.exchange.request(leg.id, groups, URGENCIES[command.urgency], barge_in=command.barge_in)
+    return FloorAnswers(answers=answers)
 
 
 async def _release(services: Services, client: Client, command: FloorRelease) -> None:
@@ -284,6 +288,7 @@ async def _emergency(services: Services, client: Client, command: EmergencyStart
     group = _emergency_group(services, leg, command.group)
     services.exchange.join_for(leg.id, group)
     answer = services.exchange.request(leg.id, [group], Urgency.EMERGENCY)[0]
+    report = _reported(services, command)
     press = Press(
         key=f"{leg.id}:{command.key}",
         kind="emergency",
@@ -292,7 +297,7 @@ async def _emergency(services: Services, client: Client, command: EmergencyStart
         name=leg.name,
         group=group,
         stream=_stream_of(services, leg),
-        position=_where(services, leg, command.position),
+        position=_where(services, leg, report),
         actor=client.principal.actor,
         address=client.admission.address,
     )
@@ -311,6 +316,7 @@ async def _emergency(services: Services, client: Client, command: EmergencyStart
         )
     )
     await services.alarms.written(alarm, press)
+    await _keep_position(services, leg, report)
     return EmergencyStarted(alarm=alarm.id, group=group, answer=answer)
 
 
@@ -336,15 +342,38 @@ def _stream_of(services: Services, leg: Attached) -> StreamId:
     return StreamId(streams[0].id) if streams else StreamId("")
 
 
-def _where(services: Services, leg: Attached, said: AlarmPosition | None) -> Where | None:
-    if said is not None:
-        if not (-90 <= said.lat <= 90 and -180 <= said.lon <= 180):
-            return None
-        return Where(lat=said.lat, lon=said.lon, accuracy=said.accuracy, time=said.time)
-    known = services.roster.position(leg.subject.unit) if leg.subject.unit else None
-    if known is None:
+def _reported(services: Services, command: EmergencyStart) -> ReportedPosition | None:
+    """The position that came with the press; None when it is on no globe. A clock that is wrong costs no position:
+    then it is the time of its receipt."""
+    said = command.position
+    if said is None:
         return None
-    return Where(lat=known.lat, lon=known.lon, accuracy=known.accuracy, time=known.time)
+    now = services.clock.wallclock()
+    report = ReportedPosition(
+        key=command.key, lat=said.lat, lon=said.lon, accuracy=said.accuracy, time=said.time
+    )
+    problem = problem_of(report, now)
+    if problem is not None and problem.field == "time":
+        report = msgspec.structs.replace(report, time=now)
+        problem = problem_of(report, now)
+    return report if problem is None else None
+
+
+def _where(services: Services, leg: Attached, report: ReportedPosition | None) -> Where | None:
+    """Where the unit is: as it says now, else where it was last."""
+    known = services.roster.position(leg.subject.unit) if leg.subject.unit else None
+    found = report or known
+    if found is None:
+        return None
+    return Where(lat=found.lat, lon=found.lon, accuracy=found.accuracy, time=found.time)
+
+
+async def _keep_position(services: Services, leg: Attached, report: ReportedPosition | None) -> None:
+    """An SOS moves its unit on the map as every report does."""
+    if report is not None and leg.device:
+        _, newest = await services.positions.report(leg.device, leg.subject.unit, (report,))
+        if newest is not None:
+            services.roster.set_position(leg.subject.unit, newest)
 
 
 async def _move_alarm(services: Services, client: Client, command: AlarmMove) -> None:

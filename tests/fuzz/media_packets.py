@@ -4,9 +4,13 @@ A target lets the documented errors pass, and asserts what must hold of whatever
 with a few well-formed inputs to start from; any fuzzer can drive them.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+from media.egress.timeline import Timeline
+from media.relay.messages import Codec
+from media.relay.taps import PACKET, Record, RecordError, parse_batch
 from media.rtp import h264, h264_syntax, opus, red, rtx, vp8
 from media.rtp.errors import PacketError
 from media.rtp.nack import LossTracker
@@ -16,6 +20,24 @@ from media.rtp.rtcp import parse_compound
 from media.rtp.twcc import TransportFeedback, TwccReceiver
 from media.transport import stun
 from media.transport.stun import StunError
+
+
+def record_batch(data: bytes) -> None:
+    with suppress(RecordError):
+        records = parse_batch(data)
+        assert parse_batch(b"".join(record.to_bytes() for record in records)) == records
+
+
+def recorded(data: bytes) -> None:
+    """A batch as the recorder takes it: no bytes of a peer may make it fail, or a file without end."""
+    timeline = Timeline(Counter())
+    for at in range(0, len(data), 20):
+        piece = data[at : at + 20]
+        codec = Codec.RED if piece[0] & 1 else Codec.OPUS
+        timestamp = int.from_bytes(piece[1:5].ljust(4, b"\0"), "big")
+        for frame in timeline.take(codec, timestamp, piece[5:], at * 0.001):
+            assert opus.parse(frame.payload).samples == frame.samples
+    assert sum(frame.samples for frame in timeline.rest()) < 48_000 * 60
 
 
 def rtp(data: bytes) -> None:
@@ -138,6 +160,9 @@ _CHECK = stun.binding_request(
     bytes(12), username="a:b", password=b"password", priority=1, role=stun.IceRole.CONTROLLING, tie_breaker=1
 )
 _RTP = bytes.fromhex("90EF1234000003C0DEADBEEFBEDE0003109422123456310102403000") + b"OPUS"
+_RECORD = Record(
+    kind=PACKET, source=7, codec=Codec.OPUS, sequence=9, timestamp=960, payload=b"\xf8abc"
+).to_bytes()
 _TWCC = bytes.fromhex("03E8000700012309D45928503C14019004")
 _SPS = bytes.fromhex("6764001facd9405005ba1000000300100000030320f1831960")
 
@@ -159,6 +184,8 @@ TARGETS: dict[str, tuple[Target, tuple[bytes, ...]]] = {
     "twcc": (twcc, (_TWCC, bytes.fromhex("07D000140001240A2014") + b"\x14" * 20)),
     "twcc_receiver": (twcc_receiver, (bytes.fromhex("000100000002000000040010FFFF0000"),)),
     "losses": (losses, (bytes.fromhex("0001000200050003FFFF0000"),)),
+    "record_batch": (record_batch, (_RECORD, _RECORD + _RECORD)),
+    "recorded": (recorded, (b"\0\0\0\0\0\xf8" + bytes(14) + b"\0\0\0\x03\xc0\xf8" + bytes(9),)),
     "vp8_payload": (vp8_payload, (bytes.fromhex("90E09234566550180A9D012A0005D002"),)),
     "h264_payload": (
         h264_payload,

@@ -11,17 +11,25 @@ from pathlib import Path
 import pytest
 
 from server.health import Health
+from server.model.ports import RecordingReport
+from server.recordings.index import SpurtIndex
+from server.recordings.recorder import SpurtRecorder
 from server.state import EntityStore
 from server.storage.engine import Database, open_database
 from server.tls import CertificateInfo
 from support.clock import FakeClock
+from support.spurts import spurt
 
 
 class World:
     """What the rows look at; a test breaks it."""
 
     def __init__(
-        self, folder: Path, database: Database, bus: Callable[[], Mapping[str, object]] | None = None
+        self,
+        folder: Path,
+        database: Database,
+        bus: Callable[[], Mapping[str, object]] | None = None,
+        recorder: SpurtRecorder | None = None,
     ) -> None:
         self.media_up = True
         self.restarts = 0
@@ -43,6 +51,7 @@ class World:
             ),
             loop=lambda: {"stalls_total": self.stalls},
             bus=bus,
+            recorder=recorder,
             clients=lambda: {"connections": 2, "goodbye_too_slow_total": self.cut_off},
         )
 
@@ -140,3 +149,27 @@ async def test_a_locked_database_is_well_because_reading_goes_on(world: World, t
     assert (await asyncio.wait_for(world.rows(), 5))["storage"][0] == "ok"
     other.execute("ROLLBACK")
     other.close()
+
+
+async def test_room_for_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P16: told at 10 % and at 5 %, and when a recording ended for want of room."""
+    usage = namedtuple("usage", "total used free")
+    async with open_database("", tmp_path) as database:
+        recorder = SpurtRecorder(SpurtIndex(database), FakeClock(), tmp_path / "recordings")
+        world = World(tmp_path, database, recorder=recorder)
+        for free, state in ((50, "ok"), (11, "ok"), (9, "warning"), (6, "warning"), (4, "error")):
+            told = usage(100 * 10**9, 0, free * 10**9)
+            monkeypatch.setattr("server.recordings.files.shutil.disk_usage", lambda _, told=told: told)
+            found, remedy = (await world.rows())["recordings"]
+            assert (found, bool(remedy)) == (state, state != "ok")
+        monkeypatch.undo()
+        made = spurt(1.0)
+        recorder.begin(made)
+        recorder.state(RecordingReport(recording=made.id, state="failed", detail="disk_full", sha256="ab"))
+        assert (await world.rows())["recordings"][0] == "error"
+
+
+async def test_without_recordings_there_is_no_row(tmp_path: Path) -> None:
+    async with open_database("", tmp_path) as database:
+        recorder = SpurtRecorder(SpurtIndex(database), FakeClock(), None)
+        assert "recordings" not in await World(tmp_path, database, recorder=recorder).rows()

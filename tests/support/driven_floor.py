@@ -48,8 +48,10 @@ class DrivenFloor:
         self.floor.join(leg(name, kind), rights, now)
         self.floor.path(name, True, now)
 
-    def press(self, name: LegId, now: float, urgency: Urgency = Urgency.NORMAL) -> list[FloorEvent]:
-        return self.floor.request(name, urgency, now)
+    def press(
+        self, name: LegId, now: float, urgency: Urgency = Urgency.NORMAL, *, barge_in: bool = False
+    ) -> list[FloorEvent]:
+        return self.floor.request(name, urgency, now, barge_in=barge_in)
 
     def talk(self, name: LegId, now: float, urgency: Urgency = Urgency.NORMAL) -> list[FloorEvent]:
         """Press, and the voice comes at once."""

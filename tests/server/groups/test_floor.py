@@ -419,13 +419,21 @@ def test_priority_alone_does_not_take_over(group: DrivenFloor) -> None:
     assert isinstance(group.press(B, 1.1)[0], Queued)
 
 
-@pytest.mark.parametrize(("priority", "takes"), [(8, True), (9, True), (10, False)])
-def test_talker_override_takes_over_lower_and_equal_priority(
-    group: DrivenFloor, priority: int, takes: bool
+@pytest.mark.parametrize(
+    ("priority", "barge_in", "takes"),
+    [(8, False, True), (9, False, False), (9, True, True), (10, True, False)],
+)
+def test_talker_override_takes_over_lower_and_by_barging_in_equal_priority(
+    group: DrivenFloor, priority: int, barge_in: bool, takes: bool
 ) -> None:
     group.add(A, Rights(priority=priority))
     group.press(A, 1.0)
-    assert (taken(group.press(CHIEF, 1.1)) == [CHIEF]) is takes
+    assert (taken(group.press(CHIEF, 1.1, barge_in=barge_in)) == [CHIEF]) is takes
+
+
+def test_barging_in_without_the_right_to_override_is_a_press(group: DrivenFloor) -> None:
+    group.press(A, 1.0)
+    assert isinstance(group.press(B, 1.1, barge_in=True)[0], Queued)
 
 
 def test_talker_override_does_not_reach_a_more_urgent_call(group: DrivenFloor) -> None:

@@ -21,6 +21,7 @@ from server.signalling.messages import MediaOffer
 from server.signalling.talk import (
     Alarm,
     AlarmMove,
+    AlarmPosition,
     AllCall,
     CallAnswer,
     CallBack,
@@ -320,6 +321,31 @@ async def test_an_emergency_opens_the_floor_raises_an_alarm_and_stays_until_it_i
     assert isinstance(closed, Alarm)
     assert [line.act for line in closed.history] == ["raised", "acknowledged", "closed"]
     assert await victim.refused(AlarmMove(id="m", alarm=alarm.id, act="acknowledge")) == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("lat", "time", "found"),
+    [(31.2, 0.0, "now"), (31.2, -30.0, "then"), (31.2, 9e9, "now"), (91.0, -30.0, "nothing")],
+)
+async def test_an_emergency_keeps_its_position_whatever_the_phone_s_clock(
+    net: Net, lat: float, time: float, found: str
+) -> None:
+    """H17"""
+    victim = await net.phone("消防一号")
+    now = net.centre.clock.wallclock()
+    at = now + time if -1000 < time < 0 else time
+    position = AlarmPosition(lat=lat, lon=121.5, accuracy=8.0, time=at)
+    done = await victim.do(EmergencyStart(id="e", key="k1", position=position))
+    alarm = net.centre.store.get("alarm", done["alarm"])
+    assert isinstance(alarm, Alarm)
+    if found == "nothing":
+        assert alarm.position is None
+        return
+    assert alarm.position is not None
+    assert abs(alarm.position.time - (at if found == "then" else now)) < 5
+    unit = net.centre.unit("消防一号")
+    assert unit.position is not None
+    assert unit.position.lat == lat
 
 
 async def test_an_alarm_survives_the_server(net: Net, tmp_path: Path) -> None:

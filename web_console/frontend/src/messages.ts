@@ -655,7 +655,7 @@ export interface Commands {
   };
   /** The key is down: ask for the floors of these groups. The microphone sends at once, see PROTOCOL.md. */
   "floor.request": {
-    fields: { groups: string[]; urgency?: "normal" | "peril" | "emergency" };
+    fields: { groups: string[]; bargeIn?: boolean; urgency?: "normal" | "peril" | "emergency" };
     result: FloorAnswers;
   };
   /** The key is up: give the floors back, leave the queues. No groups = all of them. */
