@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -209,7 +210,7 @@ async def test_an_alarm_comes_first_and_is_acknowledged_by_two_keys(
         "emergency.start",
         token,
         key="k1",
-        position={"lat": 33.39812, "lon": 104.92215, "accuracy": 8.0, "time": 0.0},
+        position={"lat": 33.39812, "lon": 104.92215, "accuracy": 8.0, "time": time.time()},
     )
     assert raised["ok"], raised
     for console in pair:

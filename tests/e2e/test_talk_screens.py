@@ -243,6 +243,10 @@ async def test_a_denied_microphone_is_told_in_red_with_the_remedy(browser: Brows
     await log_in(page, site.server)
     await page.get_by_role("button", name="开始值班").click()
     await expect(page.locator(".duty-bar")).to_contain_text("话筒被拒绝")
+    await page.keyboard.press("Digit1")
+    await page.keyboard.press("F8")
+    await expect(page.locator(".press-state")).to_contain_text("没有话筒")
+    assert script.commands("floor.request") == []
     assert await barriers(page) == []
     await screenshot(page, "desk-no-microphone")
     await page.context.close()

@@ -251,8 +251,9 @@ export class Desk {
   // ------------------------------------------------------------------ recordings
 
   /** F2: what was said last in the selected groups, else anywhere; again: one further back. */
-  recall(): void {
+  async recall(): Promise<void> {
     const { player, recent } = this;
+    await recent.fresh();
     const groups = this.selected.peek();
     const own = recent.spurts.peek().some((one) => one.groups.some((group) => groups.includes(group)));
     const found = recall(recent.spurts.peek(), own ? groups : [], player.last, now());

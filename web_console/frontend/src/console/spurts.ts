@@ -8,6 +8,7 @@ import type { World } from "../store.ts";
 
 const NEWEST = 50;
 const SOON_MS = 400; // the record is written when the spurt has ended
+const APART_MS = 1500; // however much is said at once
 
 export interface Listened {
   world: { value: World };
@@ -22,6 +23,7 @@ export class RecentSpurts {
   readonly trueAt = signal(0);
 
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private readAt = Number.NEGATIVE_INFINITY;
   private seen = "";
 
   constructor(
@@ -40,12 +42,15 @@ export class RecentSpurts {
     });
   }
 
-  soon(): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.read(), SOON_MS);
+  /** As soon as what is waited for has been read. */
+  async fresh(): Promise<void> {
+    if (this.timer !== undefined) await this.read();
   }
 
   async read(): Promise<void> {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.readAt = performance.now();
     const groups = [...this.listened.groups()];
     const outcome = await this.link.command("spurt.search", { groups, limit: NEWEST }, "now");
     if (!outcome.ok) {
@@ -55,6 +60,12 @@ export class RecentSpurts {
     this.problem.value = null;
     this.spurts.value = outcome.value.spurts;
     this.trueAt.value = serverTime();
+    if (outcome.value.spurts.some((one) => one.state === "recording")) this.soon();
+  }
+
+  private soon(): void {
+    const wait = Math.max(SOON_MS, this.readAt + APART_MS - performance.now());
+    this.timer ??= setTimeout(() => void this.read(), wait);
   }
 }
 

@@ -280,7 +280,7 @@ function Recall() {
   const playing = desk.player.playing.value;
   return (
     <div class="recall">
-      <button type="button" onClick={() => desk.recall()} title={`${radio("recall_hint")} (F2)`}>
+      <button type="button" onClick={() => void desk.recall()} title={`${radio("recall_hint")} (F2)`}>
         <Icon name="history" /> {radio("recall")} <kbd>F2</kbd>
       </button>
       {playing && (

@@ -20,7 +20,7 @@ export function installTalkKeys(desk: Desk, alsoRightCtrl: () => boolean): void 
         if (!event.repeat) desk.talk.down("ControlRight");
         return true;
       case "F2":
-        if (!event.repeat) desk.recall();
+        if (!event.repeat) void desk.recall();
         return true;
       case "F4":
         if (!event.repeat) desk.openAlarm();

@@ -136,7 +136,8 @@ export class Talk {
     if (wish.how === "emergency") return "";
     if (wish.how === "groups" && wish.groups.length === 0) return "no_group";
     if (this.shift.state.peek() === "off") return "no_shift";
-    return this.link.ready ? "" : "offline";
+    if (!this.link.ready) return "offline";
+    return this.shift.microphone.track.peek() ? "" : "no_microphone";
   }
 
   private linkIs(ready: boolean, everReady: boolean): void {

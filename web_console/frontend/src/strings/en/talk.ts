@@ -51,6 +51,8 @@ export const talkCauses: Record<keyof typeof talkCauseStrings, string> = {
   no_answer:
     "No answer|The server did not answer in time, so the microphone was closed.|Let go and press again.",
   no_group: "No group|No talk group is selected.|Click a group's card or press 1–9.",
+  no_microphone:
+    "No microphone|The microphone is not open: nobody would hear you.|Follow the red bar at the top.",
   no_shift: "Shift not started|Sound and microphone are not on yet.|Start the shift first.",
   forbidden: "Not allowed|This account may not talk here.|Ask an administrator for the right.",
 };
