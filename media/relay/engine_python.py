@@ -5,7 +5,7 @@ Everything else is in its siblings: `commands` and `control` (transactions), `so
 sending loop), `train` (what is planned once for all viewers), `feedback` (RTCP).
 
 The process that runs it is one thread. A socket is drained in a loop on readiness; what a batch brought to a layer
-leaves as trains when the batch is done.
+leaves as trains when the batch is done, the trains of a turn in as few system calls as they fit in.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import asyncio
 import struct
 from typing import Final
 
-from media.relay.addresses import SocketAddress, to_message
+from media.relay.addresses import from_raw
 from media.relay.association import NO_NAMES, Stream
 from media.relay.commands import Listening
 from media.relay.control import Control
@@ -108,6 +108,7 @@ class PythonEngine:
         for timer in (self._urgent, self._gathering, self._pacing, self._regular):
             if timer is not None:
                 timer.cancel()
+        self._state.out.flush()
         for opened in self._everything():
             self._closing(opened)
         self._state.listeners.clear()
@@ -226,6 +227,7 @@ class PythonEngine:
                         self._gathering = self._loop.call_later(GATHER, self._gathered)
                 else:
                     layer.flush()
+        state.out.flush()
         if self._pacing is None and (state.pacing or state.dripping):
             self._pacing = self._loop.call_later(PACE, self._pace)
         if self._gathering is not None and not state.dirty:
@@ -267,9 +269,8 @@ class PythonEngine:
     # ------------------------------------------------------------------ arriving
 
     def _datagram(
-        self, port: UdpSocket, size: int, remote: SocketAddress, local: bytes, arrival: float
+        self, port: UdpSocket, buffer: PacketBuffer, size: int, remote: bytes, local: bytes, arrival: float
     ) -> None:
-        buffer = port.received
         if not size:
             self._state.counters["datagram_empty"] += 1
             return
@@ -283,8 +284,8 @@ class PythonEngine:
             else:
                 self._state.counters["unknown_path"] += 1
         elif kind == STUN and port.kind is ListenerKind.UDP_MUX:
-            path = Path(port.listener, Address(port.local_host(local), port.port), to_message(remote))
-            self._stun(path, buffer, size, remote[0:2], arrival)
+            path = Path(port.listener, Address(port.local_host(local), port.port), from_raw(remote))
+            self._stun(path, buffer, size, remote, arrival)
         elif kind == DTLS:
             self._dtls(way, buffer, size)
         else:

@@ -426,7 +426,7 @@ class Feedback:
                 self._state.counters["protect_failed"] += 1
                 return
             size = buffer.length[0]
-        way.port.send(buffer.view[:size], way.remote, way.info)
+        way.port.send(buffer.view[:size], way.to)
 
 
 def _all_seen(stream: Stream, streams: dict[int, Stream]) -> bool:

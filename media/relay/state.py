@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from media.relay.demux import RateTable
 from media.relay.events import EventQueue
-from media.relay.srtp import PacketBuffer
+from media.relay.mmsg import AVAILABLE, ReceiveBatch
+from media.relay.outgoing import SendBuffer
 from media.relay.train import Form
+from media.relay.udp import MAX_DATAGRAM
 
 if TYPE_CHECKING:
     from media.relay.pacing import LinkBudget
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 STUN_LIMIT: Final = 50  # per second and remote address
 STUN_ADDRESSES: Final = 20_000  # remote addresses counted per second
 STRANGER_LIMIT: Final = 20  # tries per second and transport for SRTP from an unknown address
-SEND_BUFFER: Final = 72_000
 
 
 class RelayState:
@@ -32,7 +33,8 @@ class RelayState:
     def __init__(self) -> None:
         self.events = EventQueue()
         self.counters: Counter[str] = Counter()
-        self.out = PacketBuffer(SEND_BUFFER)
+        self.out = SendBuffer()
+        self.inbox = ReceiveBatch(MAX_DATAGRAM) if AVAILABLE else None
         self.listeners: dict[int, UdpSocket | TcpListener] = {}
         self.transports: dict[int, Transport] = {}
         self.sources: dict[int, Source] = {}
