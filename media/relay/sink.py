@@ -189,6 +189,8 @@ class Sink(Feed):
         trains = run.trains(number, self._forms[run.codec])
         torn, self._torn = self._torn, False
         self._transmit(layer, layer.identity, run.packets, trains, torn)
+        if pacer is not None and not transport.least:
+            transport.release(self.state)  # it was there for kept packets only
 
     def late(self, layer: SourceLayer, packet: MediaPacket) -> None:
         form = self._forms.get(packet.codec)
