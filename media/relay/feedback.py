@@ -45,6 +45,7 @@ from media.rtp.twcc import TransportFeedback, pack_packet
 REPORT_INTERVAL: Final = 1.0  # s, spread by a tenth either way
 VIEWER_INTERVAL: Final = 2.0  # s, towards peers that only receive, once they have had their first report
 EVENT_INTERVAL: Final = 0.05  # s between two FeedbackReceived of one transport
+CALM_INTERVAL: Final = 0.25  # s, when there is only to tell that all is well
 MAX_CONTROL_RATE: Final = 200  # RTCP datagrams read per second and transport
 MAX_REPAIR_RATE: Final = 1_000  # packets sent again per second and transport
 SETTLE: Final = 1.0  # s after a stream's first packet until it is reported although layers are missing
@@ -134,7 +135,7 @@ class Feedback:
         if worst >= 0:
             transport.told_loss = worst
             transport.told_rtt = transport.rtt
-            self._tell(transport, now)
+            self._tell(transport, now, EVENT_INTERVAL if worst else CALM_INTERVAL)
 
     def _nack(self, transport: Transport, nack: Nack, now: float) -> None:
         found = transport.outgoing.get(nack.media_ssrc)
@@ -197,16 +198,18 @@ class Feedback:
         if len(samples) > MAX_SAMPLES:
             self._state.counters["samples_dropped"] += len(samples) - MAX_SAMPLES
             del samples[:-MAX_SAMPLES]
-        self._tell(transport, now)
+        self._tell(transport, now, CALM_INTERVAL if transport.folder.calm else EVENT_INTERVAL)
 
-    def _tell(self, transport: Transport, now: float) -> None:
+    def _tell(self, transport: Transport, now: float, interval: float = EVENT_INTERVAL) -> None:
         """Hand up what has been collected, now or when the interval has passed."""
-        if now - transport.told_at < EVENT_INTERVAL:
-            if transport not in self._state.telling:
+        if now - transport.told_at < interval:
+            transport.untold = True
+            if interval == EVENT_INTERVAL and transport not in self._state.telling:
                 self._state.telling.add(transport)
                 self._state.hurry = True
             return
         transport.told_at = now
+        transport.untold = False
         self._state.telling.discard(transport)
         self._state.events.put(
             FeedbackReceived(
@@ -314,6 +317,8 @@ class Feedback:
         for transport in self._state.transports.values():
             transport.receive_rate.update(transport.bytes_received, now)
             transport.send_rate.update(transport.bytes_sent, now)
+            if transport.untold:
+                self._tell(transport, now, CALM_INTERVAL)
             for sink in transport.sinks.values():
                 sink.rate.update(sink.octets, now)
             if now >= transport.report_at and transport.connected:

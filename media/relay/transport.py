@@ -161,6 +161,7 @@ class Transport:
         self.control_count = 0
         self.repair_count = 0
         self.told_at = 0.0  # last FeedbackReceived
+        self.untold = False  # there is more since then
         self.told_loss = -1.0
         self.told_rtt = -1.0
         self.told_remb = 0
