@@ -242,7 +242,7 @@ class Control:
         for ssrc in transport.streams.streams:
             if state.owners.get(ssrc) is transport:
                 del state.owners[ssrc]
-        for working in (state.reporting, state.telling, state.pacing):
+        for working in (state.reporting, state.due, state.telling, state.pacing):
             working.discard(transport)
         del state.transports[transport.number]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from typing import Final
 
 from media.relay.addresses import from_raw
@@ -45,6 +46,9 @@ from media.relay.udp import UdpSocket
 
 Opened = Listening | Tap | Injection
 
+GAP: Final = (
+    0.001  # s at least between two looks at the UDP sockets: each costs more than what is done for a datagram
+)
 PACE: Final = 0.005  # s between looks at packets that wait for their turn
 URGENT: Final = 0.005  # s at least between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
@@ -68,6 +72,7 @@ class PythonEngine:
         self._gathering: asyncio.TimerHandle | None = None
         self._pacing: asyncio.TimerHandle | None = None
         self._regular: asyncio.TimerHandle | None = None
+        self._looked = 0.0  # when a socket was last drained
         self._started = False
         self._closed = False
 
@@ -210,8 +215,12 @@ class PythonEngine:
         connection.close()
 
     def _udp_readable(self, listener: UdpSocket) -> None:
+        early = self._looked + GAP - self._state.now()
+        if early > 0.0:
+            time.sleep(early)  # what arrives meanwhile shares this wake-up
         listener.drain(BATCH, self._datagram)
         self._after()
+        self._looked = self._state.now()
 
     def _after(self) -> None:
         """What a batch or a transaction left to do: pending runs leave, first requests go at once."""
@@ -233,6 +242,8 @@ class PythonEngine:
         if self._gathering is not None and not state.dirty:
             self._gathering.cancel()
             self._gathering = None
+        if state.due:
+            self._feedback.report_due(state.now())
         if state.hurry or (self._urgent is None and state.reporting):
             self._soon()
 
@@ -412,6 +423,8 @@ class PythonEngine:
                 transport.arrivals.record(element[0] << 8 | element[1], int(arrival * 1e6))
                 transport.media_ssrc = ssrc
                 state.reporting.add(transport)
+                if arrival >= transport.arrivals_due:
+                    state.due.add(transport)
         payload_type = second & 0x7F
         stream = transport.streams.streams.get(ssrc)
         if found:

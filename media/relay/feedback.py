@@ -45,6 +45,7 @@ from media.rtp.twcc import TransportFeedback, pack_packet
 REPORT_INTERVAL: Final = 1.0  # s, spread by a tenth either way
 VIEWER_INTERVAL: Final = 2.0  # s, towards peers that only receive, once they have had their first report
 EVENT_INTERVAL: Final = 0.05  # s between two FeedbackReceived of one transport
+LINGER: Final = 0.05  # s a report of arrivals waits for the next packet, on which it rides
 CALM_INTERVAL: Final = 0.25  # s, when there is only to tell that all is well
 MAX_CONTROL_RATE: Final = 200  # RTCP datagrams read per second and transport
 MAX_REPAIR_RATE: Final = 1_000  # packets sent again per second and transport
@@ -287,17 +288,25 @@ class Feedback:
             self._send(transport, *requests)
         return layer.asked_at + KEY_FRAME_INTERVAL
 
+    def report_due(self, now: float) -> None:
+        """Report arrivals to publishers of which some just came: they are awake, and so are we."""
+        due = self._state.due
+        while due:
+            self._report_arrivals(due.pop(), now)
+
     def _report_arrivals(self, transport: Transport, now: float) -> float:
+        """Report what is due; when to look again if nothing more arrives, which usually makes that needless."""
         arrivals = transport.arrivals
         if arrivals is None:
             return math.inf
         while (body := arrivals.feedback(now)) is not None:
             self._send_bytes(transport, pack_packet(transport.feedback_ssrc, transport.media_ssrc, body))
+        transport.arrivals_due = arrivals.interval_ends
         deadline = arrivals.next_deadline
         if deadline is None:
             self._state.reporting.discard(transport)
             return math.inf
-        return deadline
+        return deadline + LINGER
 
     def _ask_writer(self, layer: SourceLayer, now: float) -> bool:
         """The same for a source that an injection feeds; False when it is too soon."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from media.relay.extensions import OutgoingLayout, absolute_send_time
+from media.relay.extensions import OutgoingLayout, absolute_send_time, shared_layout
 from media.relay.feed import Feed
 from media.relay.messages import AddSink, Codec, MediaKind, TransportKind
 from media.relay.pacing import PacketClass
@@ -60,7 +60,7 @@ class Sink(Feed):
         self.clock_rate = command.codecs[0].clock_rate
 
         ids = transport.extensions
-        self.layout = layout = OutgoingLayout(
+        self.layout = layout = shared_layout(
             mid_id=ids.mid,
             mid=command.mid,
             transport_cc=ids.transport_cc,
@@ -102,8 +102,9 @@ class Sink(Feed):
 
     def _shape(self) -> None:
         """Make the forms; the tag is known when the transport has keys."""
-        self._forms = _forms(self._command, self.transport, self.layout)
-        self._form_numbers = {codec: self.state.form_number(form) for codec, form in self._forms.items()}
+        self._forms, self._form_numbers = self.state.shared_forms(
+            _forms(self._command, self.transport, self.layout)
+        )
         if self._command.rtx_ssrc:
             self._repair_forms = _repair_forms(self._command, self._forms)
 

@@ -14,6 +14,7 @@ from media.relay.train import Form
 from media.relay.udp import MAX_DATAGRAM
 
 if TYPE_CHECKING:
+    from media.relay.messages import Codec
     from media.relay.pacing import LinkBudget
     from media.relay.sink import Sink
     from media.relay.source import Source, SourceLayer
@@ -51,6 +52,7 @@ class RelayState:
         self.dirty: list[SourceLayer] = []  # layers with packets to flush
         self.repairing: set[SourceLayer] = set()  # layers with packets missing
         self.reporting: set[Transport] = set()  # transports with arrivals to report
+        self.due: set[Transport] = set()  # of these, whose report is due while packets of theirs arrive
         self.telling: set[Transport] = set()  # transports with feedback to hand up
         self.hurry = False  # something was added to these that may be due before their next deadline
         self.pacing: set[Transport] = set()  # transports with packets that wait for their turn
@@ -59,6 +61,7 @@ class RelayState:
         self.stun_rate = RateTable(STUN_LIMIT, STUN_ADDRESSES)
         self.stranger_rate = RateTable(STRANGER_LIMIT, STUN_ADDRESSES)
         self._forms: dict[Form, int] = {}
+        self._tables: dict[tuple[tuple[Codec, Form], ...], tuple[dict[Codec, Form], dict[Codec, int]]] = {}
         self._identities = 0
         self._clock_shift = time.time() - time.monotonic()
         self.now = time.monotonic
@@ -67,9 +70,14 @@ class RelayState:
         """Seconds since 1970 of a monotonic time; never steps, so that reports stay consistent."""
         return now + self._clock_shift
 
-    def form_number(self, form: Form) -> int:
-        """A small number for a form, the same for equal forms."""
-        return self._forms.setdefault(form, len(self._forms))
+    def shared_forms(self, forms: dict[Codec, Form]) -> tuple[dict[Codec, Form], dict[Codec, int]]:
+        """These forms and a small number for each, the same for equal ones: the same objects for equal tables."""
+        table = tuple(forms.items())
+        shared = self._tables.get(table)
+        if shared is None:
+            numbers = {codec: self._forms.setdefault(form, len(self._forms)) for codec, form in forms.items()}
+            shared = self._tables[table] = (forms, numbers)
+        return shared
 
     def identity(self) -> int:
         """A number nobody had before, for a layer or its next life."""

@@ -139,6 +139,7 @@ class Transport:
         self.trains: deque[Sent] = deque(maxlen=MAX_TRAINS)
         self.samples: list[Sample] = []
         self.arrivals = TwccReceiver() if command.transport_cc else None
+        self.arrivals_due = 0.0  # when the next of them may be reported
         self.media_ssrc = 0  # any SSRC of the peer, for feedback about the whole transport
 
         self.packets_received = 0
