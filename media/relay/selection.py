@@ -41,7 +41,7 @@ PACE_NEED = 1.5  # × what is chosen: where the estimate is low only because lit
 # A link that carries all that is wanted and was calm for a while is not paced: publishers have paced their key frames
 # already, and doing it again would show every picture later. The calm that is asked for doubles each time a queue
 # grew on a link that was not paced, so that a thin link hardly meets a burst.
-CALM, CALM_MOST = 10.0, 160.0
+CALM, CALM_MOST = 5.0, 160.0
 PACE_CHANGE = 0.1  # smaller changes of the pacing rate are not worth a command
 RISING, FALLING = 0.5, 0.2  # share of the newest measurement in a layer's rate: fast up, slow down
 # Without a reason to decide at once a link is looked at again after so many seconds: when something is held back,
@@ -99,7 +99,7 @@ class _Link:
     estimate: int = 0
     state: str = "normal"
     congested_at: float = -CALM
-    calm: float = CALM
+    calm: float = CALM / 2
     rate: int = 0  # of pacing, 0 = unpaced
     demanded: int = 0
     decided_with: int = 0  # the estimate of the last decision
