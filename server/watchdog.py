@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 LIMIT: Final = 0.1  # s
-BEAT: Final = 0.02  # s between beats of the loop and looks at them
+BEAT: Final = 0.05  # s between beats of the loop and looks at them: each look wakes the process
 
 log = structlog.get_logger("server.watchdog")
 

@@ -7,12 +7,15 @@ link-local address keeps its interface as `%number`.
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Final
 
 from media.relay.messages import Address
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
+_INET: Final = struct.Struct("=H2s4s8x")  # struct sockaddr_in; the port is in network order
+_INET6: Final = struct.Struct("=H2s4x16sI")  # struct sockaddr_in6 without flow information
 _MAPPED: Final = "::ffff:"
 _MAPPED_BYTES: Final = bytes(10) + b"\xff\xff"
 
@@ -43,6 +46,25 @@ def to_socket(address: Address, family: int) -> SocketAddress:
     if family == socket.AF_INET6:
         return (_MAPPED + host, address.port, 0, 0)
     return (host, address.port)
+
+
+def to_raw(address: SocketAddress) -> bytes:
+    """The `sockaddr` of a socket address, as the kernel gives it with a datagram."""
+    port = address[1].to_bytes(2, "big")
+    if len(address) == 4:
+        host = address[0].partition("%")[0]
+        return _INET6.pack(socket.AF_INET6, port, socket.inet_pton(socket.AF_INET6, host), address[3])
+    return _INET.pack(socket.AF_INET, port, socket.inet_pton(socket.AF_INET, address[0]))
+
+
+def from_raw(raw: bytes) -> Address:
+    """The message form of a `sockaddr` that the kernel gave."""
+    if len(raw) == _INET6.size:
+        _, port, host, scope = _INET6.unpack(raw)
+        text = socket.inet_ntop(socket.AF_INET6, host)
+        return to_message((text, int.from_bytes(port, "big"), 0, scope))
+    _, port, host = _INET.unpack(raw)
+    return Address(socket.inet_ntop(socket.AF_INET, host), int.from_bytes(port, "big"))
 
 
 def packed(host: str, family: int) -> bytes:

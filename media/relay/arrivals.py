@@ -2,7 +2,8 @@
 
 `media.rtp.twcc` is the complete reader; this one answers only what the estimator above asks: of each train sent, how
 many bytes arrived, when the last of them did, and how many did not. Viewers report ten times a second each, so this is
-the second busiest code of the relay.
+the second busiest code of the relay. Most of what they say is that everything arrived as fast as ever: such a message
+is one sample, and `calm` tells that nobody needs to hear of it soon.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from functools import lru_cache
+from math import inf
 from typing import Final
 
 from media.rtp.errors import BadField, Truncated
@@ -22,6 +24,9 @@ _RTPFB: Final = 205
 _FORMAT: Final = 15
 _TICK: Final = 250e-6  # s
 _REFERENCE: Final = 0.064  # s
+_FLAT: Final = 0.015  # s above the least delay up to which nothing waits anywhere on the way
+_RISE: Final = 0.002  # s a second by which the least delay may rise: clocks drift, paths change
+_JUMP: Final = 3.0  # s: a larger change is a clock, not a queue
 _WRAP: Final = (1 << 24) * _REFERENCE  # s after which the reference time begins anew
 
 
@@ -36,51 +41,46 @@ def is_alone(data: bytes) -> bool:
 
 
 class ArrivalFolder:
-    """One peer's feedback, message by message; its clock is unwrapped from message to message."""
+    """One peer's feedback, message by message; its clock is unwrapped from message to message.
 
-    __slots__ = ("_epoch", "_newest")
+    `calm`: nothing was missing in the last message and its packets met no queue.
+    """
+
+    __slots__ = ("_epoch", "_least", "_least_at", "_newest", "calm")
 
     def __init__(self) -> None:
+        self.calm = False
         self._epoch = 0.0
         self._newest = 0.0
+        self._least = inf  # delay, by two clocks
+        self._least_at = 0.0
 
     def fold(self, data: bytes, next_sequence: int, trains: deque[Sent]) -> list[Sample]:
         """The samples of one whole RTCP packet; trains it speaks of, and all before, leave the deque.
 
-        `next_sequence`: the extended transport sequence that would be sent next. Raises PacketError, and then nothing
-        has changed.
+        After a calm message the next one is a single sample if nothing is missing in it, else there is one of each
+        train. `next_sequence`: the extended transport sequence that would be sent next. Raises PacketError, and then
+        nothing has changed.
         """
         base16, symbols, at, reference = _read(data)
         base = next_sequence - 1 + ((base16 - next_sequence + 1 + 0x8000) & 0xFFFF) - 0x8000
-        end = base + len(symbols)
         clock = self._unwrapped(reference)
-        ticks = 0
-        place = 0  # symbols used
-        samples: list[Sample] = []
-        while trains and trains[0][0] < end:
-            first, count, sent, segment, last = trains.popleft()
-            until = first + count
-            if until > end:
-                trains.appendleft((end, until - end, sent, segment, last))
-                until = end
-                last = segment
-            if until <= base:
-                continue  # nothing was ever said of it
-            start, stop = max(first, base) - base, until - base
-            if start > place:
-                ticks, at = _skip(data, symbols, place, start, ticks, at)
-            part = symbols[start:stop]
-            lost = part.count(0)
-            size = segment * (stop - start - 1) + last
-            if lost:
-                missing = lost * segment if part[-1] else (lost - 1) * segment + last
-                samples.append((sent, -1.0, missing))
-                size -= missing
-            if lost < len(part):
-                ticks, at = _skip(data, symbols, start, stop, ticks, at)
-                samples.append((sent, clock + ticks * _TICK, size))
-            place = stop
+        whole = 0 not in symbols and bool(trains) and trains[0][0] == base
+        if whole and self.calm:
+            samples = _together(data, symbols, at, base, clock, trains)
+        else:
+            samples = _apart(data, symbols, at, base, clock, trains)
+        self.calm = bool(samples) and self._flat(samples[-1]) and whole
         return samples
+
+    def _flat(self, sample: Sample) -> bool:
+        sent, arrival, _ = sample
+        delay = arrival - sent
+        least = self._least + _RISE * max(sent - self._least_at, 0.0)
+        if delay < least or delay > least + _JUMP:
+            least = delay
+        self._least, self._least_at = least, sent
+        return delay - least <= _FLAT
 
     def _unwrapped(self, reference: int) -> float:
         """Seconds on the peer's clock, never negative and without the wrap of 24 bits."""
@@ -92,6 +92,58 @@ class ArrivalFolder:
             clock -= _WRAP  # a late message from before the wrap
         self._newest = max(self._newest, clock)
         return clock
+
+
+def _together(
+    data: bytes, symbols: bytes, at: int, base: int, clock: float, trains: deque[Sent]
+) -> list[Sample]:
+    """One sample of everything, for a message in which nothing is missing and whose first train is the oldest."""
+    end = base + len(symbols)
+    size = 0
+    sent = 0.0
+    while trains and trains[0][0] < end:
+        first, count, sent, segment, last = trains.popleft()
+        if first + count > end:
+            trains.appendleft((end, first + count - end, sent, segment, last))
+            size += segment * (end - first)
+        else:
+            size += segment * (count - 1) + last
+    ticks, _ = _skip(data, symbols, 0, len(symbols), 0, at)
+    return [(sent, clock + ticks * _TICK, size)]
+
+
+def _apart(
+    data: bytes, symbols: bytes, at: int, base: int, clock: float, trains: deque[Sent]
+) -> list[Sample]:
+    """The samples of each train: first what was lost of it, then what arrived."""
+    end = base + len(symbols)
+    ticks = 0
+    place = 0  # symbols used
+    samples: list[Sample] = []
+    while trains and trains[0][0] < end:
+        first, count, sent, segment, last = trains.popleft()
+        until = first + count
+        if until > end:
+            trains.appendleft((end, until - end, sent, segment, last))
+            until = end
+            last = segment
+        if until <= base:
+            continue  # nothing was ever said of it
+        start, stop = max(first, base) - base, until - base
+        if start > place:
+            ticks, at = _skip(data, symbols, place, start, ticks, at)
+        part = symbols[start:stop]
+        lost = part.count(0)
+        size = segment * (stop - start - 1) + last
+        if lost:
+            missing = lost * segment if part[-1] else (lost - 1) * segment + last
+            samples.append((sent, -1.0, missing))
+            size -= missing
+        if lost < len(part):
+            ticks, at = _skip(data, symbols, start, stop, ticks, at)
+            samples.append((sent, clock + ticks * _TICK, size))
+        place = stop
+    return samples
 
 
 def _skip(data: bytes, symbols: bytes, start: int, stop: int, ticks: int, at: int) -> tuple[int, int]:

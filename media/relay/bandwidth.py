@@ -333,7 +333,10 @@ class BandwidthEstimator:
 
 
 class _RateWindow:
-    """Bit/s over the last `_RATE_WINDOW` of whatever clock the times are of."""
+    """Bit/s over the last `_RATE_WINDOW` of whatever clock the times are of.
+
+    An entry stands for what came since the one before it, so the oldest one kept only says when the window begins.
+    """
 
     __slots__ = ("_bytes", "_entries", "_newest", "_since")
 
@@ -344,23 +347,29 @@ class _RateWindow:
         self._newest = -math.inf
 
     def add(self, time: float, size: int) -> None:
+        entries = self._entries
         if abs(time - self._newest) > _PAUSE:
             # After a pause, or on another clock, an average over the window would say nothing.
-            self._entries.clear()
+            entries.clear()
+            entries.append((time, 0))
             self._bytes = 0
             self._since = self._newest = time
-        self._newest = max(self._newest, time)
-        self._entries.append((time, size))
+            return
+        if time > self._newest:
+            self._newest = time
+        entries.append((time, size))
         self._bytes += size
-        while self._entries[0][0] <= self._newest - _RATE_WINDOW:
-            self._bytes -= self._entries.popleft()[1]
+        begin = self._newest - _RATE_WINDOW
+        while len(entries) > 1 and entries[1][0] <= begin:
+            entries.popleft()
+            self._bytes -= entries[0][1]
 
     @property
     def rate(self) -> float | None:
         """None until a whole window has been seen."""
         if self._newest - self._since < _RATE_WINDOW:
             return None
-        return 8 * self._bytes / _RATE_WINDOW
+        return 8 * self._bytes / (self._newest - self._entries[0][0])
 
 
 def _finite(rate: float) -> int:

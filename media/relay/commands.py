@@ -154,7 +154,16 @@ def _add_listener(draft: Draft, command: AddListener) -> Listening:
         if command.kind is ListenerKind.TCP_MUX:
             made = TcpListener(command.listener, command.host, command.port, draft.state.counters)
         else:
-            made = UdpSocket(command.listener, command.kind, command.host, command.port, draft.state.counters)
+            state = draft.state
+            made = UdpSocket(
+                command.listener,
+                command.kind,
+                command.host,
+                command.port,
+                state.counters,
+                state.out,
+                state.inbox,
+            )
     except (OSError, OverflowError) as error:
         raise Refused(f"cannot bind {command.host or '*'} port {command.port}: {error}") from error
     draft.undo.append(made.close)

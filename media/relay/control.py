@@ -44,7 +44,7 @@ from media.relay.state import RelayState
 from media.relay.taps import Injection, Tap, TapSink
 from media.relay.tcp import TcpListener
 from media.relay.transport import MAX_PATHS, Transport, Way
-from media.relay.udp import UdpSocket
+from media.relay.udp import NOWHERE, UdpSocket
 
 
 class Control:
@@ -136,12 +136,11 @@ class Control:
             if connection is None:
                 return None
             connection.proven = True
-            return Way(path, connection, ("", 0), [], connection.key)
+            return Way(path, connection, NOWHERE, connection.key)
         if listener is None:
             return None
-        local, info = listener.reply_info(path.local.host)
-        remote = to_socket(path.remote, listener.family)
-        return Way(path, listener, remote, info, (path.listener, remote, local))
+        local, to = listener.destination(to_socket(path.remote, listener.family), path.local.host)
+        return Way(path, listener, to, (path.listener, to.raw, local))
 
     def _validate_path(self, command: ValidatePath, _: None) -> None:
         self.use_path(self._state.transports[command.transport], command.path, command.selected)
@@ -177,7 +176,7 @@ class Control:
         if way is None:
             self._state.counters["send_no_path"] += 1
         else:
-            way.port.send(command.data, way.remote, way.info)
+            way.port.send(command.data, way.to)
 
     # ------------------------------------------------------------------ transports
 
@@ -243,7 +242,7 @@ class Control:
         for ssrc in transport.streams.streams:
             if state.owners.get(ssrc) is transport:
                 del state.owners[ssrc]
-        for working in (state.reporting, state.telling, state.pacing):
+        for working in (state.reporting, state.due, state.telling, state.pacing):
             working.discard(transport)
         del state.transports[transport.number]
 

@@ -5,16 +5,17 @@ Everything else is in its siblings: `commands` and `control` (transactions), `so
 sending loop), `train` (what is planned once for all viewers), `feedback` (RTCP).
 
 The process that runs it is one thread. A socket is drained in a loop on readiness; what a batch brought to a layer
-leaves as trains when the batch is done.
+leaves as trains when the batch is done, the trains of a turn in as few system calls as they fit in.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from typing import Final
 
-from media.relay.addresses import SocketAddress, to_message
+from media.relay.addresses import from_raw
 from media.relay.association import NO_NAMES, Stream
 from media.relay.commands import Listening
 from media.relay.control import Control
@@ -45,6 +46,9 @@ from media.relay.udp import UdpSocket
 
 Opened = Listening | Tap | Injection
 
+GAP: Final = (
+    0.001  # s at least between two looks at the UDP sockets: each costs more than what is done for a datagram
+)
 PACE: Final = 0.005  # s between looks at packets that wait for their turn
 URGENT: Final = 0.005  # s at least between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
@@ -70,6 +74,7 @@ class PythonEngine:
         self._pacing: asyncio.TimerHandle | None = None
         self._listening: asyncio.TimerHandle | None = None
         self._regular: asyncio.TimerHandle | None = None
+        self._looked = 0.0  # when a socket was last drained
         self._started = False
         self._closed = False
 
@@ -110,6 +115,7 @@ class PythonEngine:
         for timer in (self._urgent, self._gathering, self._pacing, self._listening, self._regular):
             if timer is not None:
                 timer.cancel()
+        self._state.out.flush()
         for opened in self._everything():
             self._closing(opened)
         self._state.listeners.clear()
@@ -211,8 +217,12 @@ class PythonEngine:
         connection.close()
 
     def _udp_readable(self, listener: UdpSocket) -> None:
+        early = self._looked + GAP - self._state.now()
+        if early > 0.0:
+            time.sleep(early)  # what arrives meanwhile shares this wake-up
         listener.drain(BATCH, self._datagram)
         self._after()
+        self._looked = self._state.now()
 
     def _after(self) -> None:
         """What a batch or a transaction left to do: pending runs leave, first requests go at once."""
@@ -228,6 +238,7 @@ class PythonEngine:
                         self._gathering = self._loop.call_later(GATHER, self._gathered)
                 else:
                     layer.flush()
+        state.out.flush()
         if self._pacing is None and (state.pacing or state.dripping):
             self._pacing = self._loop.call_later(PACE, self._pace)
         if self._listening is None and state.speaking:
@@ -235,6 +246,8 @@ class PythonEngine:
         if self._gathering is not None and not state.dirty:
             self._gathering.cancel()
             self._gathering = None
+        if state.due:
+            self._feedback.report_due(state.now())
         if state.hurry or (self._urgent is None and state.reporting):
             self._soon()
 
@@ -278,9 +291,8 @@ class PythonEngine:
     # ------------------------------------------------------------------ arriving
 
     def _datagram(
-        self, port: UdpSocket, size: int, remote: SocketAddress, local: bytes, arrival: float
+        self, port: UdpSocket, buffer: PacketBuffer, size: int, remote: bytes, local: bytes, arrival: float
     ) -> None:
-        buffer = port.received
         if not size:
             self._state.counters["datagram_empty"] += 1
             return
@@ -294,8 +306,8 @@ class PythonEngine:
             else:
                 self._state.counters["unknown_path"] += 1
         elif kind == STUN and port.kind is ListenerKind.UDP_MUX:
-            path = Path(port.listener, Address(port.local_host(local), port.port), to_message(remote))
-            self._stun(path, buffer, size, remote[0:2], arrival)
+            path = Path(port.listener, Address(port.local_host(local), port.port), from_raw(remote))
+            self._stun(path, buffer, size, remote, arrival)
         elif kind == DTLS:
             self._dtls(way, buffer, size)
         else:
@@ -422,6 +434,8 @@ class PythonEngine:
                 transport.arrivals.record(element[0] << 8 | element[1], int(arrival * 1e6))
                 transport.media_ssrc = ssrc
                 state.reporting.add(transport)
+                if arrival >= transport.arrivals_due:
+                    state.due.add(transport)
         payload_type = second & 0x7F
         stream = transport.streams.streams.get(ssrc)
         if found:

@@ -7,6 +7,7 @@ packets that carry MID and RID first.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 ONE_BYTE: Final = 0xBEDE
@@ -98,6 +99,10 @@ class OutgoingLayout:
         self.padding = -size % 4
         words = (size + self.padding) // 4
         self.prefix = bytes([0xBE, 0xDE, words >> 8, words & 0xFF]) + elements if self.extended else b""
+
+
+# Hundreds of viewers share a few layouts; shared ones stay in the processor's cache while they are sent to in turn.
+shared_layout = lru_cache(maxsize=1024)(OutgoingLayout)
 
 
 def absolute_send_time(now: float) -> bytes:

@@ -45,6 +45,8 @@ from media.rtp.twcc import TransportFeedback, pack_packet
 REPORT_INTERVAL: Final = 1.0  # s, spread by a tenth either way
 VIEWER_INTERVAL: Final = 2.0  # s, towards peers that only receive, once they have had their first report
 EVENT_INTERVAL: Final = 0.05  # s between two FeedbackReceived of one transport
+LINGER: Final = 0.05  # s a report of arrivals waits for the next packet, on which it rides
+CALM_INTERVAL: Final = 0.25  # s, when there is only to tell that all is well
 MAX_CONTROL_RATE: Final = 200  # RTCP datagrams read per second and transport
 MAX_REPAIR_RATE: Final = 1_000  # packets sent again per second and transport
 SETTLE: Final = 1.0  # s after a stream's first packet until it is reported although layers are missing
@@ -134,7 +136,7 @@ class Feedback:
         if worst >= 0:
             transport.told_loss = worst
             transport.told_rtt = transport.rtt
-            self._tell(transport, now)
+            self._tell(transport, now, EVENT_INTERVAL if worst else CALM_INTERVAL)
 
     def _nack(self, transport: Transport, nack: Nack, now: float) -> None:
         found = transport.outgoing.get(nack.media_ssrc)
@@ -197,16 +199,18 @@ class Feedback:
         if len(samples) > MAX_SAMPLES:
             self._state.counters["samples_dropped"] += len(samples) - MAX_SAMPLES
             del samples[:-MAX_SAMPLES]
-        self._tell(transport, now)
+        self._tell(transport, now, CALM_INTERVAL if transport.folder.calm else EVENT_INTERVAL)
 
-    def _tell(self, transport: Transport, now: float) -> None:
+    def _tell(self, transport: Transport, now: float, interval: float = EVENT_INTERVAL) -> None:
         """Hand up what has been collected, now or when the interval has passed."""
-        if now - transport.told_at < EVENT_INTERVAL:
-            if transport not in self._state.telling:
+        if now - transport.told_at < interval:
+            transport.untold = True
+            if interval == EVENT_INTERVAL and transport not in self._state.telling:
                 self._state.telling.add(transport)
                 self._state.hurry = True
             return
         transport.told_at = now
+        transport.untold = False
         self._state.telling.discard(transport)
         self._state.events.put(
             FeedbackReceived(
@@ -284,17 +288,25 @@ class Feedback:
             self._send(transport, *requests)
         return layer.asked_at + KEY_FRAME_INTERVAL
 
+    def report_due(self, now: float) -> None:
+        """Report arrivals to publishers of which some just came: they are awake, and so are we."""
+        due = self._state.due
+        while due:
+            self._report_arrivals(due.pop(), now)
+
     def _report_arrivals(self, transport: Transport, now: float) -> float:
+        """Report what is due; when to look again if nothing more arrives, which usually makes that needless."""
         arrivals = transport.arrivals
         if arrivals is None:
             return math.inf
         while (body := arrivals.feedback(now)) is not None:
             self._send_bytes(transport, pack_packet(transport.feedback_ssrc, transport.media_ssrc, body))
+        transport.arrivals_due = arrivals.interval_ends
         deadline = arrivals.next_deadline
         if deadline is None:
             self._state.reporting.discard(transport)
             return math.inf
-        return deadline
+        return deadline + LINGER
 
     def _ask_writer(self, layer: SourceLayer, now: float) -> bool:
         """The same for a source that an injection feeds; False when it is too soon."""
@@ -314,6 +326,8 @@ class Feedback:
         for transport in self._state.transports.values():
             transport.receive_rate.update(transport.bytes_received, now)
             transport.send_rate.update(transport.bytes_sent, now)
+            if transport.untold:
+                self._tell(transport, now, CALM_INTERVAL)
             for sink in transport.sinks.values():
                 sink.rate.update(sink.octets, now)
             if now >= transport.report_at and transport.connected:
@@ -426,7 +440,7 @@ class Feedback:
                 self._state.counters["protect_failed"] += 1
                 return
             size = buffer.length[0]
-        way.port.send(buffer.view[:size], way.remote, way.info)
+        way.port.send(buffer.view[:size], way.to)
 
 
 def _all_seen(stream: Stream, streams: dict[int, Stream]) -> bool:

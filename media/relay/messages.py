@@ -439,7 +439,8 @@ class FeedbackReceived(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What a peer reported of what we sent, at most 20 times a second per transport.
 
     `samples`: (send time s, arrival time s on the peer's clock or -1.0 = lost, size bytes), in send order, folded
-    per train. `fraction_lost` 0..1 and `rtt` s from receiver reports, -1.0 when this event has none. `remb` bit/s or 0.
+    per train, or further while everything arrives and meets no queue; then they may also come less often.
+    `fraction_lost` 0..1 and `rtt` s from receiver reports, -1.0 when this event has none. `remb` bit/s or 0.
     """
 
     transport: int

@@ -38,9 +38,10 @@ from media.relay.messages import (
 WHOLE_PICTURE = 65_535  # height wanted of a sink nobody demanded anything of: the best there is
 PACE = 2.0  # × the estimate: a key frame may leave faster than the average rate
 PACE_NEED = 1.5  # × what is chosen: where the estimate is low only because little is sent
-# A link that carries all that is wanted and was calm for a while gets ordinary frames in one train: splitting them
-# costs more than everything else that is done for a viewer. Pacing is for links that are full.
-PACE_ROOMY, CALM = 10_000_000, 10.0
+# A link that carries all that is wanted and was calm for a while is not paced: publishers have paced their key frames
+# already, and doing it again would show every picture later. The calm that is asked for doubles each time a queue
+# grew on a link that was not paced, so that a thin link hardly meets a burst.
+CALM, CALM_MOST = 5.0, 160.0
 PACE_CHANGE = 0.1  # smaller changes of the pacing rate are not worth a command
 RISING, FALLING = 0.5, 0.2  # share of the newest measurement in a layer's rate: fast up, slow down
 # Without a reason to decide at once a link is looked at again after so many seconds: when something is held back,
@@ -98,7 +99,8 @@ class _Link:
     estimate: int = 0
     state: str = "normal"
     congested_at: float = -CALM
-    rate: int = 0
+    calm: float = CALM / 2
+    rate: int = 0  # of pacing, 0 = unpaced
     demanded: int = 0
     decided_with: int = 0  # the estimate of the last decision
     tight: bool = True  # something was held back then
@@ -310,11 +312,14 @@ class LayerSelection:
         if link is None or not link.sinks:
             return
         overuse = state == "overuse"
-        if (overuse and link.state != "overuse") or estimate < FELL * link.decided_with or not link.estimate:
+        new = overuse and link.state != "overuse"
+        if new or estimate < FELL * link.decided_with or not link.estimate:
             self._changed.add(transport)
         link.estimate, link.state = estimate, state
         if overuse:
             link.congested_at = now
+            if new and not link.rate:
+                link.calm = min(2 * link.calm, CALM_MOST)
         link.allocator.estimated(estimate, congested=overuse, now=now)
 
     def has_room(self, transport: int) -> bool:
@@ -375,8 +380,8 @@ class LayerSelection:
             link.demanded = need(wishes, allocate(wishes, None))
             link.tight = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
             rate = int(max(PACE * link.estimate, PACE_NEED * need(wishes, choices)))
-            if not link.tight and now - link.congested_at >= CALM:
-                rate = max(rate, PACE_ROOMY)
+            if not link.tight and now - link.congested_at >= link.calm:
+                rate = 0
             if abs(rate - link.rate) > PACE_CHANGE * link.rate:
                 link.rate = rate
                 commands.append(SetRate(transport=transport, rate=rate))

@@ -1,7 +1,7 @@
 """An outgoing track on a transport: how its numbers follow, what waits, and the loop that sends.
 
 `Sink._send` is where the time of the whole relay goes: per packet and viewer one struct pack, one copy into the send
-buffer, one protect in place; per train one `sendmsg`. It makes no object per packet.
+buffer, one protect in place; per train one message of the turn's `sendmmsg`. It makes no object per packet.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from media.relay.extensions import OutgoingLayout, absolute_send_time
+from media.relay.extensions import OutgoingLayout, absolute_send_time, shared_layout
 from media.relay.feed import Feed
 from media.relay.messages import AddSink, Codec, MediaKind, TransportKind
 from media.relay.pacing import PacketClass
@@ -60,7 +60,7 @@ class Sink(Feed):
         self.clock_rate = command.codecs[0].clock_rate
 
         ids = transport.extensions
-        self.layout = layout = OutgoingLayout(
+        self.layout = layout = shared_layout(
             mid_id=ids.mid,
             mid=command.mid,
             transport_cc=ids.transport_cc,
@@ -102,8 +102,9 @@ class Sink(Feed):
 
     def _shape(self) -> None:
         """Make the forms; the tag is known when the transport has keys."""
-        self._forms = _forms(self._command, self.transport, self.layout)
-        self._form_numbers = {codec: self.state.form_number(form) for codec, form in self._forms.items()}
+        self._forms, self._form_numbers = self.state.shared_forms(
+            _forms(self._command, self.transport, self.layout)
+        )
         if self._command.rtx_ssrc:
             self._repair_forms = _repair_forms(self._command, self._forms)
 
@@ -159,7 +160,7 @@ class Sink(Feed):
         ):
             self._forward_with_care(layer, run, number)
             return
-        self._send(run.trains(number, self._forms[run.codec], self.state.out), stretch, self.ssrc, way)
+        self._send(run.trains(number, self._forms[run.codec]), stretch, self.ssrc, way)
         self.last = newest = run.packets[-1]
         self.last_layer = layer
         self.next_out = newest.number + stretch.offset + 1
@@ -186,9 +187,11 @@ class Sink(Feed):
             if size > transport.longest or not pacer.try_spend(size, self.state.now(), kind):
                 self._wait(layer, run.packets, kind)
                 return
-        trains = run.trains(number, self._forms[run.codec], self.state.out)
+        trains = run.trains(number, self._forms[run.codec])
         torn, self._torn = self._torn, False
         self._transmit(layer, layer.identity, run.packets, trains, torn)
+        if pacer is not None and not transport.least:
+            transport.release(self.state)  # it was there for kept packets only
 
     def late(self, layer: SourceLayer, packet: MediaPacket) -> None:
         form = self._forms.get(packet.codec)
@@ -199,7 +202,7 @@ class Sink(Feed):
         if stretch is None or packet.number + stretch.offset >= self.next_out:
             self.state.counters["late_dropped"] += 1
             return
-        self._send(plan([packet], form, self.state.out), stretch, self.ssrc, way)
+        self._send(plan([packet], form), stretch, self.ssrc, way)
 
     # ------------------------------------------------------------------ waiting and dropping
 
@@ -264,9 +267,7 @@ class Sink(Feed):
         form = self._forms.get(first.packet.codec)
         if form is not None:
             packets = [item.packet for item in items]
-            self._transmit(
-                first.layer, first.identity, packets, plan(packets, form, self.state.out), first.torn
-            )
+            self._transmit(first.layer, first.identity, packets, plan(packets, form), first.torn)
 
     # ------------------------------------------------------------------ numbering
 
@@ -403,13 +404,13 @@ class Sink(Feed):
         self.retransmitted += 1
         own = Stretch(stretch.layer, 0, 0, stretch.timestamp_offset, squeezed=stretch.squeezed)
         packets, octets = self.packets, self.octets
-        self._send(plan([repair], form, self.state.out), own, self.rtx_ssrc, way)
+        self._send(plan([repair], form), own, self.rtx_ssrc, way)
         self.packets, self.octets = packets, octets  # reports count the media stream only
 
     # ------------------------------------------------------------------ the loop
 
     def _send(self, trains: list[Train], stretch: Stretch, ssrc: int, way: Way) -> None:
-        """Write each train into the send buffer in one go, protect its packets in place, send it in one go."""
+        """Write each train into the send buffer in one go, protect its packets in place, let it go as one message."""
         transport = self.transport
         state = self.state
         out = state.out
@@ -421,6 +422,7 @@ class Sink(Feed):
         sequence = transport.sequence
         counted = self.layout.transport_sequence
         sender = transport.sender
+        send_train, to = way.port.send_train, way.to
         now = state.now()
         if self.layout.send_time_at >= 0:
             at = self.layout.send_time_at
@@ -453,26 +455,30 @@ class Sink(Feed):
                         values[4::stride] = range(low, low + count)
                     else:
                         values[4::stride] = [number & 0xFFFF for number in range(low, low + count)]
-            train.pack(data, 0, *values)
+            total = train.total
+            segment = train.segment
+            place = out.room(total)
+            train.pack(data, place, *values)
             if stretch.picture_delta or stretch.tl0_delta:
                 for start, packet in zip(train.starts, train.packets, strict=True):
-                    _move_picture(data, start, packet, stretch)
+                    _move_picture(data, place + start, packet, stretch)
             if sender is not None:
                 handle = sender.handle
-                for pointer, size in zip(train.pointers, train.lengths):  # noqa: B905 - equal, and this is the loop
+                pointer = out.base + place
+                for size in train.lengths:
                     length[0] = size
                     if protect_rtp(handle, pointer, length):
                         break
+                    pointer += segment
                 else:
                     size = 0
                 if size:
                     # Never let clear bytes out: the whole train stays here.
                     state.counters["protect_failed"] += 1
                     continue
-            total = train.total
-            way.port.send_train(out.view[:total], train.segment, way.remote, way.info)
+            send_train(out, place, total, segment, to)
             if counted:
-                transport.trains.append((sequence, count, now, train.segment, train.last))
+                transport.trains.append((sequence, count, now, segment, train.last))
                 sequence += count
             self.packets += count
             self.octets += train.octets

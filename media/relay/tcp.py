@@ -16,8 +16,9 @@ from typing import Final
 
 from media.relay.addresses import SocketAddress, to_message
 from media.relay.messages import Address, ListenerKind
+from media.relay.outgoing import SendBuffer
 from media.relay.srtp import PacketBuffer
-from media.relay.udp import MAX_DATAGRAM, Ancillary
+from media.relay.udp import MAX_DATAGRAM, Destination
 
 MAX_CONNECTIONS: Final = 1_000  # per listener
 MAX_UNPROVEN: Final = 200  # connections that have not carried a valid check; beyond them the oldest is closed
@@ -99,7 +100,7 @@ class TcpConnection:
 
     # ------------------------------------------------------------------ writing
 
-    def send(self, data: memoryview | bytes, remote: SocketAddress, info: list[Ancillary]) -> bool:
+    def send(self, data: memoryview | bytes, to: Destination) -> bool:
         """One packet as a frame; False when the backlog takes no more (counted)."""
         if self.closed or self.backlog + len(data) + 2 > MAX_BACKLOG:
             self._counters["backlog_full"] += 1
@@ -113,12 +114,10 @@ class TcpConnection:
             self.congested = now - self._output[0][1] > MAX_WAIT
         return True
 
-    def send_train(
-        self, data: memoryview, segment: int, remote: SocketAddress, info: list[Ancillary]
-    ) -> None:
-        """As `UdpSocket.send_train`: a frame for each segment."""
-        for start in range(0, len(data), segment):
-            self.send(data[start : start + segment], remote, info)
+    def send_train(self, out: SendBuffer, start: int, total: int, segment: int, to: Destination) -> None:
+        """A frame for each segment of the train, copied out of the buffer at once."""
+        for at in range(start, start + total, segment):
+            self.send(out.view[at : min(at + segment, start + total)], to)
 
     def flush(self, now: float) -> bool:
         """Write what the socket takes; False when the connection broke."""

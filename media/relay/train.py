@@ -1,6 +1,6 @@
 """From a run of source packets to trains of equal bodies, planned once for all viewers that want the same form.
 
-A train is what leaves in one `sendmsg`: datagrams of one size, the last possibly shorter, of one timestamp. Browsers
+A train is what leaves as one message: datagrams of one size, the last possibly shorter, of one timestamp. Browsers
 cut a frame into packets that differ by a byte, which would break a frame into trains of two; the shorter ones are
 levelled with RTP padding, so that the frame is one train. Everything that is the same for all viewers is done here:
 headers' first two bytes, padding, RED conversion, the small extension element. Left per viewer are a struct pack and a
@@ -17,7 +17,6 @@ from typing import Final, NamedTuple
 
 from media.relay.messages import Codec
 from media.relay.payloads import Picture
-from media.relay.srtp import PacketBuffer
 from media.relay.udp import MAX_SEGMENTS, MAX_TRAIN
 from media.rtp import red
 from media.rtp.errors import PacketError
@@ -102,12 +101,12 @@ class Form(NamedTuple):
 
 
 class Train:
-    """Datagrams of one timestamp, laid out in the send buffer for every viewer of one form.
+    """Datagrams of one timestamp, laid out for every viewer of one form.
 
-    `pack` writes the whole train, headers and bodies, from `values`; of these a viewer replaces the sequence numbers
-    (`values[1::stride]`), the timestamp and SSRC as one number (2), the extension prefix (3) and, when the form is
-    `counted`, the transport sequence (4). The list is shared: whoever packs overwrites what the one before wrote.
-    `pointers` and `lengths` are what is then protected in place.
+    `pack` writes the whole train, headers and bodies, into the send buffer from `values`; of these a viewer replaces
+    the sequence numbers (`values[1::stride]`), the timestamp and SSRC as one number (2), the extension prefix (3) and,
+    when the form is `counted`, the transport sequence (4). The list is shared: whoever packs overwrites what the one
+    before wrote. `lengths` are what is then protected in place, `segment` bytes from start to start.
     """
 
     __slots__ = (
@@ -119,7 +118,6 @@ class Train:
         "octets",
         "pack",
         "packets",
-        "pointers",
         "segment",
         "starts",
         "stride",
@@ -128,9 +126,7 @@ class Train:
         "values",
     )
 
-    def __init__(
-        self, group: list[tuple[MediaPacket, bytes]], size: int, form: Form, out: PacketBuffer
-    ) -> None:
+    def __init__(self, group: list[tuple[MediaPacket, bytes]], size: int, form: Form) -> None:
         count = len(group)
         final = count - 1
         base = 0x9000 if form.prefix else 0x8000
@@ -162,7 +158,6 @@ class Train:
         self.segment = segment = header + size + form.tag
         self.last = header + last + form.tag
         self.total = segment * final + self.last
-        self.pointers = [out.base + segment * index for index in range(count)]
         self.lengths = [header + size] * final + [header + last]
         self.starts = [segment * index + header for index in range(count)]
 
@@ -209,7 +204,7 @@ def convert(packet: MediaPacket, form: Form) -> bytes | None:
         return None
 
 
-def plan(packets: list[MediaPacket], form: Form, out: PacketBuffer) -> list[Train]:
+def plan(packets: list[MediaPacket], form: Form) -> list[Train]:
     """The trains of a run of packets in rising order."""
     trains: list[Train] = []
     group: list[tuple[MediaPacket, bytes]] = []
@@ -237,13 +232,13 @@ def plan(packets: list[MediaPacket], form: Form, out: PacketBuffer) -> list[Trai
             closed = True
         else:
             if group:
-                trains.append(Train(group, top, form, out))
+                trains.append(Train(group, top, form))
             group = [(packet, body)]
             top = low = size
             closed = False
             stamp = packet.timestamp
     if group:
-        trains.append(Train(group, top, form, out))
+        trains.append(Train(group, top, form))
     return trains
 
 
@@ -265,9 +260,9 @@ class Run:
         self.size = sum([len(packet.payload) for packet in packets])
         self._plans: dict[int, list[Train]] = {}
 
-    def trains(self, number: int, form: Form, out: PacketBuffer) -> list[Train]:
-        """The plan for `form`, whose interned number is `number`, in the send buffer."""
+    def trains(self, number: int, form: Form) -> list[Train]:
+        """The plan for `form`, whose interned number is `number`."""
         trains = self._plans.get(number)
         if trains is None:
-            trains = self._plans[number] = plan(self.packets, form, out)
+            trains = self._plans[number] = plan(self.packets, form)
         return trains

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from media.relay.addresses import SocketAddress
 from media.relay.arrivals import ArrivalFolder, Sample, Sent
 from media.relay.association import StreamTable
 from media.relay.extensions import EXTENSION_ROLES
 from media.relay.messages import AddTransport, Path, TransportKind
+from media.relay.outgoing import SendBuffer
 from media.relay.pacing import Pacer
 from media.relay.srtp import SrtpContext
-from media.relay.udp import Ancillary
+from media.relay.udp import Destination
 from media.rtp.twcc import TwccReceiver
 
 if TYPE_CHECKING:
@@ -40,32 +40,22 @@ class Port(Protocol):
     congested: bool  # whoever sends drops whole frames for now
     backlog: int  # bytes that wait in front of the socket
 
-    def send(self, data: memoryview | bytes, remote: SocketAddress, info: list[Ancillary]) -> bool: ...
+    def send(self, data: memoryview | bytes, to: Destination) -> bool: ...
 
-    def send_train(
-        self, data: memoryview, segment: int, remote: SocketAddress, info: list[Ancillary]
-    ) -> None: ...
+    def send_train(self, out: SendBuffer, start: int, total: int, segment: int, to: Destination) -> None: ...
 
 
 class Way:
     """A path as the sockets need it, and whose it is."""
 
-    __slots__ = ("info", "key", "path", "port", "remote", "transport")
+    __slots__ = ("key", "path", "port", "to", "transport")
 
     transport: Transport
 
-    def __init__(
-        self,
-        path: Path,
-        port: Port,
-        remote: SocketAddress,
-        info: list[Ancillary],
-        key: tuple[object, ...],
-    ) -> None:
+    def __init__(self, path: Path, port: Port, to: Destination, key: tuple[object, ...]) -> None:
         self.path = path
         self.port = port
-        self.remote = remote
-        self.info = info
+        self.to = to
         self.key = key  # under which a datagram finds it
 
 
@@ -149,6 +139,7 @@ class Transport:
         self.trains: deque[Sent] = deque(maxlen=MAX_TRAINS)
         self.samples: list[Sample] = []
         self.arrivals = TwccReceiver() if command.transport_cc else None
+        self.arrivals_due = 0.0  # when the next of them may be reported
         self.media_ssrc = 0  # any SSRC of the peer, for feedback about the whole transport
 
         self.packets_received = 0
@@ -171,6 +162,7 @@ class Transport:
         self.control_count = 0
         self.repair_count = 0
         self.told_at = 0.0  # last FeedbackReceived
+        self.untold = False  # there is more since then
         self.told_loss = -1.0
         self.told_rtt = -1.0
         self.told_remb = 0

@@ -381,8 +381,11 @@ class TwccReceiver:
     @property
     def next_deadline(self) -> float | None:
         """When `feedback` has something to say if nothing more arrives; None when nothing is waiting."""
-        if not self._waiting:
-            return None
+        return self.interval_ends if self._waiting else None
+
+    @property
+    def interval_ends(self) -> float:
+        """From when on whatever arrives may be reported at once."""
         return 0.0 if self._last_sent is None else self._last_sent + self._interval
 
     def statistics(self) -> TwccReceiverStatistics:

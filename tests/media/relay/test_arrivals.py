@@ -102,3 +102,50 @@ def test_nothing_but_packet_errors(tail: bytes) -> None:
         ArrivalFolder().fold(b"\x8f\xcd\0\0" + tail, 5, trains)
     except PacketError:
         assert trains == before
+
+
+def _said(first: int, arrivals: list[int]) -> bytes:
+    """Feedback about numbers from `first` on that arrived at these us."""
+    numbered = [(first + index, time) for index, time in enumerate(arrivals)]
+    return pack_packet(1, 2, pack_body(first, numbered, feedback_count=0))
+
+
+def test_after_a_calm_message_the_next_is_one_sample() -> None:
+    folder = ArrivalFolder()
+    trains: deque[Sent] = deque([(0, 2, 1.0, 100, 50), (2, 2, 1.05, 100, 60)])
+    assert len(folder.fold(_said(0, [1_000_000, 1_001_000, 1_050_000, 1_051_000]), 4, trains)) == 2
+    assert folder.calm
+    trains = deque([(4, 2, 1.1, 100, 50), (6, 4, 1.15, 100, 60)])
+    samples = folder.fold(_said(4, [1_100_000, 1_101_000, 1_150_000, 1_151_000]), 10, trains)
+    assert samples == [(1.15, pytest.approx(1.151), 350)]
+    assert list(trains) == [(8, 2, 1.15, 100, 60)]
+    assert folder.calm
+
+
+def test_a_queue_ends_the_calm_and_the_next_message_is_told_train_by_train() -> None:
+    folder = ArrivalFolder()
+    for number, delay in enumerate((0, 0, 20_000, 40_000)):
+        sent = 1.0 + 0.1 * number
+        trains: deque[Sent] = deque([(2 * number, 1, sent, 100, 100), (2 * number + 1, 1, sent, 100, 100)])
+        arrival = round(sent * 1e6) + delay
+        samples = folder.fold(_said(2 * number, [arrival, arrival]), 2 * number + 2, trains)
+        assert folder.calm == (number < 2)
+        assert len(samples) == (2 if number in {0, 3} else 1)
+
+
+def test_what_is_missing_ends_the_calm_at_once() -> None:
+    folder = ArrivalFolder()
+    folder.fold(_said(0, [1_000_000]), 1, deque([(0, 1, 1.0, 100, 100)]))
+    assert folder.calm
+    lossy = pack_packet(1, 2, pack_body(1, [(1, 1_100_000), (3, 1_100_000)], feedback_count=0))
+    trains: deque[Sent] = deque([(1, 2, 1.1, 100, 100), (3, 1, 1.1, 100, 100)])
+    assert [arrival < 0 for _, arrival, _ in folder.fold(lossy, 4, trains)] == [True, False, False]
+    assert not folder.calm
+
+
+def test_a_message_that_does_not_go_on_where_the_last_one_ended_is_not_calm() -> None:
+    folder = ArrivalFolder()
+    folder.fold(_said(0, [1_000_000]), 1, deque([(0, 1, 1.0, 100, 100)]))
+    trains: deque[Sent] = deque([(1, 1, 1.1, 100, 100), (2, 1, 1.1, 100, 100)])
+    assert len(folder.fold(_said(2, [1_100_000]), 3, trains)) == 1
+    assert not folder.calm

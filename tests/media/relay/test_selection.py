@@ -165,7 +165,7 @@ def test_congestion_goes_down_at_once_and_says_bandwidth() -> None:
     relay.route(5)
     relay.selection.happened(SinkStarted(sink=5, source=1, layer=2))
     relay.selection.estimated(10, 5_000_000, "normal", 0.0)
-    assert relay.decide()[0] == [SetRate(transport=10, rate=10_000_000)]
+    assert relay.decide()[0] == []
     relay.now = 1.0
     relay.selection.estimated(10, 200_000, "overuse", 1.0)
     commands, _ = relay.decide()
@@ -331,21 +331,42 @@ def test_many_links_are_decided_about_a_hundred_at_a_time() -> None:
     assert counts == [100, 100, 50]
 
 
-def test_a_calm_link_with_room_is_hardly_paced_and_a_full_one_is() -> None:
+def test_a_calm_link_with_room_is_not_paced_and_a_full_one_is() -> None:
     relay = Relay(layers=1)
     relay.viewer(5)
     relay.live(0)
     relay.route(5)
     relay.selection.estimated(10, 1_000_000, "normal", 0.0)
-    assert SetRate(transport=10, rate=10_000_000) in relay.decide()[0]
-    relay.now = 1.0
-    relay.selection.estimated(10, 900_000, "overuse", 1.0)
-    assert relay.decide()[0] == [SetRate(transport=10, rate=1_800_000)]
-    rates = []
-    for second in range(2, 20):
+    assert not any(isinstance(command, SetRate) for command in relay.decide()[0])
+
+    def calm_until_unpaced() -> float:
+        """From a sign of congestion on."""
+        relay.now += 1.0
+        congested = relay.now
+        relay.selection.estimated(10, 900_000, "overuse", relay.now)
+        assert relay.decide()[0] == [SetRate(transport=10, rate=1_800_000)]
+        while True:
+            relay.now += 1.0
+            relay.selection.estimated(10, 900_000, "normal", relay.now)
+            if commands := relay.decide()[0]:
+                assert commands == [SetRate(transport=10, rate=0)]
+                return relay.now - congested
+
+    waits = [calm_until_unpaced() for _ in range(7)]
+    for wait, calm in zip(waits, (5, 10, 20, 40, 80, 160, 160), strict=True):
+        assert calm <= wait <= calm + 2
+
+
+def test_congestion_of_a_paced_link_does_not_lengthen_the_calm_it_needs() -> None:
+    relay = Relay(layers=1)
+    relay.viewer(5)
+    relay.live(0)
+    relay.route(5)
+    for second in range(3):
         relay.now = float(second)
+        relay.selection.estimated(10, 900_000, "overuse" if second != 1 else "normal", relay.now)
+        relay.decide()
+    while not relay.decide()[0]:
+        relay.now += 0.5
         relay.selection.estimated(10, 900_000, "normal", relay.now)
-        rates += [(second, command) for command in relay.decide()[0]]
-    ((second, command),) = rates
-    assert command == SetRate(transport=10, rate=10_000_000)
-    assert 11 <= second <= 13
+    assert 5.0 <= relay.now - 2.0 <= 7.0

@@ -37,7 +37,7 @@ def packet(
 def packed(packets: list[MediaPacket], form: Form = FORM) -> list[list[RtpPacket]]:
     """What the trains of a run would send before protection."""
     trains = []
-    for train in plan(packets, form, OUT):
+    for train in plan(packets, form):
         for index in range(train.count):
             base = index * train.stride
             train.values[base + 1] = train.numbers[index] & 0xFFFF
@@ -97,7 +97,7 @@ def test_every_packet_leaves_once_and_whole_within_the_limits(sizes: list[int], 
     assert [entry.payload for entry in flat] == [entry.payload for entry in run]
     if not levelled:
         assert all(entry.padding_size == 0 for entry in flat)
-    for train in plan(run, FORM._replace(levelled=levelled), OUT):
+    for train in plan(run, FORM._replace(levelled=levelled)):
         assert train.count <= MAX_SEGMENTS
         assert train.total <= MAX_TRAIN
         assert train.last <= train.segment
