@@ -109,6 +109,8 @@ export class PhoneModel {
         delete this.senders.video;
         this.uplink.value = null;
       },
+      expecting: (sending) => sending, // it is answered with what arrived of it
+      unheard: () => this.stream.peek()?.state === "stalled",
     });
   }
 
@@ -133,6 +135,9 @@ export class PhoneModel {
     });
     effect(() => {
       if (this.peer.problem.value && this.peer.phase.value === "off" && this.wanted.peek()) this.stop();
+    });
+    effect(() => {
+      if (this.stream.value?.state === "stalled") this.peer.reconsider();
     });
     effect(() => {
       void this.senders.video?.replaceTrack(this.capture.video.value);
