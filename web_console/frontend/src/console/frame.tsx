@@ -144,13 +144,22 @@ function TopBar() {
 function LinkChips() {
   const model = useModel();
   const status = model.link.status.value;
+  // without the server nothing is known, of media neither: what was said last must not look like now
+  const lost: ChipState | null =
+    status.phase !== "ready" && (status.everReady || status.ended)
+      ? {
+          words: "link_lost",
+          tone: "gone",
+          icon: "unplug",
+          since: clockTime(serverTime() - (now() - status.heard)),
+        }
+      : null;
   const server: ChipState =
-    status.phase === "ready"
+    lost ??
+    (status.phase === "ready"
       ? { words: "link_ok", tone: "live", icon: "circle-check" }
-      : status.everReady || status.ended
-        ? { words: "link_lost", tone: "fault", icon: "unplug" }
-        : { words: "link_connecting", tone: "wait", icon: "hourglass" };
-  const media = MEDIA[model.media.peer.phase.value] ?? MEDIA.off;
+      : { words: "link_connecting", tone: "wait", icon: "hourglass" });
+  const media = lost ?? MEDIA[model.media.peer.phase.value] ?? MEDIA.off;
   const trip = model.media.roundTrip.value;
   return (
     <div class="links-state">
@@ -160,7 +169,7 @@ function LinkChips() {
           name={t("link_media")}
           state={media}
           id="media"
-          {...(trip === null ? {} : { title: t("round_trip", { n: Math.round(trip * 1000) }) })}
+          {...(trip === null || lost ? {} : { title: t("round_trip", { n: Math.round(trip * 1000) }) })}
         />
       )}
     </div>
@@ -171,6 +180,8 @@ interface ChipState {
   words: ConsoleKey;
   tone: string;
   icon: IconName;
+  /** Time of day at which it was last true, where it is a past. */
+  since?: string;
 }
 
 const MEDIA: Record<string, ChipState> = {
@@ -187,7 +198,7 @@ function Chip({ name, state, id, title }: { name: string; state: ChipState; id: 
     <span class={`link-chip tone-${state.tone}`} data-link={id} data-words={state.words} title={title}>
       <span class="dim">{name}</span>
       <Icon name={state.icon} size={14} />
-      {t(state.words)}
+      {state.since ? t("link_since", { state: t(state.words), time: state.since }) : t(state.words)}
     </span>
   );
 }
