@@ -42,7 +42,17 @@ RULES: dict[tuple[str, str], str | set[str]] = {
     },
     **{
         ("GET", path): ALL
-        for path in ("/", "/wall", "/health", "/setup", "/login", "/m", "/j/{token}", "/static/{path:.+}")
+        for path in (
+            "/",
+            "/wall",
+            "/health",
+            "/admin/audit",
+            "/setup",
+            "/login",
+            "/m",
+            "/j/{token}",
+            "/static/{path:.+}",
+        )
     },
 }
 

@@ -10,12 +10,14 @@ import { type ConsoleKey, t } from "../strings/console.ts";
 import { setTheme, THEMES, theme } from "../theme.ts";
 import { clockTime, date } from "../times.ts";
 import { levelName } from "../views/level.ts";
+import { AuditPage } from "./audit.tsx";
 import { ModelContext, useModel } from "./context.ts";
+import { DeedDialog } from "./deeds.tsx";
 import { HealthPage } from "./health.tsx";
 import { Help } from "./help.tsx";
 import { Invite } from "./invite.tsx";
 import { Menu } from "./menu.tsx";
-import type { ConsoleModel, Page } from "./model.ts";
+import { type ConsoleModel, PAGES, type Page } from "./model.ts";
 import { WallPage } from "./wall.tsx";
 
 export function Console({ model }: { model: ConsoleModel }) {
@@ -39,6 +41,7 @@ export function Console({ model }: { model: ConsoleModel }) {
           {status.ended ? <Ended reason={status.ended} /> : !status.everReady && <Starting />}
           <WallPage />
           <HealthPage />
+          {model.may("audit.read") && <AuditPage />}
         </main>
       </div>
       {model.typed.value && (
@@ -49,6 +52,7 @@ export function Console({ model }: { model: ConsoleModel }) {
       <Said />
       {model.helpOpen.value && <Help />}
       {model.inviteOpen.value && <Invite />}
+      <DeedDialog />
     </ModelContext.Provider>
   );
 }
@@ -274,13 +278,14 @@ function OfficerMenu() {
 const RAIL: readonly { page: Page; key: ConsoleKey; icon: IconName; keys: string }[] = [
   { page: "/wall", key: "nav_wall", icon: "layout-grid", keys: "G W" },
   { page: "/health", key: "nav_health", icon: "activity", keys: "G H" },
+  { page: "/admin/audit", key: "nav_audit", icon: "scroll-text", keys: "G A" },
 ];
 
 function Rail() {
   const model = useModel();
   return (
     <nav class="rail" aria-label={t("nav")}>
-      {RAIL.map(({ page, key, icon, keys }) => (
+      {RAIL.filter(({ page }) => model.may(PAGES[page])).map(({ page, key, icon, keys }) => (
         <a
           key={page}
           href={page}

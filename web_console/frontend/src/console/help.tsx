@@ -16,7 +16,7 @@ const KEYS: readonly (readonly [readonly string[], ConsoleKey])[] = [
   [["V"], "key_layout"],
   [["/", "Ctrl+K"], "key_search"],
   [["["], "key_panel"],
-  [["G W", "G H"], "key_pages"],
+  [["G W", "G H", "G A"], "key_pages"],
   [["?"], "key_help"],
   [["Esc"], "key_close"],
 ];

@@ -11,8 +11,16 @@ import { type ConsoleKey, t } from "../strings/console.ts";
 import * as wallOf from "../wall.ts";
 import { EMPTY_WALL, type Layout, type Wall } from "../wall.ts";
 
-export const PAGES = ["/wall", "/health"] as const;
-export type Page = (typeof PAGES)[number];
+/** Every page, with the right without which it is not shown. */
+export const PAGES = {
+  "/wall": "stream.watch",
+  "/health": "health.read",
+  "/admin/audit": "audit.read",
+} as const;
+export type Page = keyof typeof PAGES;
+
+/** What a dialog is about to be done to. */
+export type Deed = { kind: "rename"; unit: string } | { kind: "close"; stream: string };
 
 export interface Preset {
   name: string;
@@ -38,6 +46,7 @@ export class ConsoleModel {
   readonly singleKeys = signal(load("single-keys", true));
   readonly helpOpen = signal(false);
   readonly inviteOpen = signal(false);
+  readonly deed = signal<Deed | null>(null);
   readonly search = signal("");
   /** Unit whose card is shown. */
   readonly selected = signal<string | null>(null);
@@ -110,8 +119,11 @@ export class ConsoleModel {
   // ------------------------------------------------------------------ pages
 
   go(path: string, push = true): void {
-    const page = PAGES.find((one) => one === path) ?? "/wall";
-    if (push && page !== location.pathname) history.pushState(null, "", page);
+    const page = path in PAGES && this.may(PAGES[path as Page]) ? (path as Page) : "/wall";
+    if (page !== location.pathname) {
+      if (push) history.pushState(null, "", page);
+      else history.replaceState(null, "", page);
+    }
     this.page.value = page;
   }
 

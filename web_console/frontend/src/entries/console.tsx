@@ -2,6 +2,7 @@ import "../styles/base.css";
 import "../styles/panel.css";
 import "../styles/wall.css";
 import "../styles/health.css";
+import "../styles/audit.css";
 import "../styles/console.css";
 import { render } from "preact";
 import { Console } from "../console/frame.tsx";
