@@ -8,7 +8,7 @@ import { Peer } from "../peer.ts";
 import { forget, load, save } from "../storage.ts";
 import { applyDelta, applySnapshot, EMPTY, type World } from "../store.ts";
 import { Capture } from "./capture.ts";
-import { type LiveState, liveState } from "./live.ts";
+import { type LiveState, liveState, unheard } from "./live.ts";
 import * as positions from "./positions.ts";
 import { type Uplink, uplinkOf } from "./uplink.ts";
 
@@ -110,7 +110,7 @@ export class PhoneModel {
         this.uplink.value = null;
       },
       expecting: (sending) => sending, // it is answered with what arrived of it
-      unheard: () => this.stream.peek()?.state === "stalled",
+      unheard: () => unheard(this.stream.peek()),
     });
   }
 
@@ -137,7 +137,7 @@ export class PhoneModel {
       if (this.peer.problem.value && this.peer.phase.value === "off" && this.wanted.peek()) this.stop();
     });
     effect(() => {
-      if (this.stream.value?.state === "stalled") this.peer.reconsider();
+      if (unheard(this.stream.value)) this.peer.reconsider();
     });
     effect(() => {
       void this.senders.video?.replaceTrack(this.capture.video.value);
