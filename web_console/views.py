@@ -22,7 +22,7 @@ from web_console.assets import HERE, PREFIX, FrontEnd
 Language = Literal["zh-CN", "en"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-CONSOLE_PATHS: Final = ("/wall", "/radio", "/health")
+CONSOLE_PATHS: Final = ("/wall", "/radio", "/health", "/admin/audit")
 WATCH: Final = "stream.watch"  # the permission without which the console shows nothing
 YEAR: Final = 365 * 86400
 

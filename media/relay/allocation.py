@@ -2,8 +2,9 @@
 
 Pure: wishes, rates and `now` come in, choices go out. Rates in bit/s, heights in pixels, times in seconds.
 
-`allocate` is one decision. `Allocator` adds memory: down at once, up only when the link has carried it for
-a while; and where the estimate cannot rise because we send too little, it tries the next layer.
+`allocate` is one decision. `Allocator` adds memory: all that is wanted until the link is seen to be full; then down at
+once and up only when the link has carried it for a while; and where the estimate cannot rise because we send too
+little, it tries the next layer.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ UP_AFTER = 4.0  # s the estimate must have carried more before more is sent
 USABLE = 0.95  # of the estimate
 UP_MARGIN = 1.15  # what a layer we do not send yet must fit with: rates move
 AUDIO_RATE = 40_000  # bit/s kept free for each audio sink
+OPENING = 8.0  # × the estimate: most that is tried of a link that was never congested
 TRIAL_FIRST = 5.0  # s without congestion before the next layer is tried
 TRIAL_LAST = 80.0  # the wait doubles with each trial that failed, up to this
+BLAME = 1.5  # s after a trial that failed in which congestion says nothing against what was sent before
 TRIAL_LENGTH = 3.0  # s without congestion after which the tried rate counts as carried
 # What a layer is taken to need before it has been measured: (height up to, bit/s).
 USUAL_RATES = ((180, 150_000), (360, 500_000), (540, 900_000), (720, 1_500_000), (1080, 2_500_000))
@@ -185,8 +188,10 @@ class Allocator:
     least once a second. A transport nobody reports for (no `estimated` yet) gets what is wanted.
 
     A trial: an estimate cannot rise far above what is sent, so when it holds something back and the link has
-    been calm, the next layer is sent anyway. Congestion ends that at once and the next trial comes later;
-    otherwise the tried rate counts as carried until the next congestion.
+    been calm, the next layer is sent anyway. Congestion ends that at once, what was sent before counts as carried,
+    and the next trial comes later; otherwise the tried rate counts as carried until the next congestion. A link that
+    was never congested is tried with all that is wanted, at once: its first estimate is no more than where the
+    estimator starts, and holding a picture back for that would be calling a good link bad.
     """
 
     def __init__(self, up_after: float = UP_AFTER) -> None:
@@ -196,7 +201,10 @@ class Allocator:
         self._calm_since = 0.0
         self._trial: tuple[int, float] | None = None  # (rate that is tried, since)
         self._proven = 0  # rate that a trial has shown to be carried, 0 = none
+        self._before = 0  # rate that was carried when the trial began
+        self._excused_until = 0.0  # until then congestion is the failed trial's
         self._wait = TRIAL_FIRST
+        self._fresh = True  # never congested
 
     @property
     def trying(self) -> bool:
@@ -212,11 +220,19 @@ class Allocator:
         self._estimates.append((now, rate))
         self._reported_at = now
         if congested:
-            if self._trial is not None or self._proven:
+            if self._trial is not None:
                 self._wait = min(2 * self._wait, TRIAL_LAST)
+                self._proven, self._excused_until = self._before, now + BLAME
+            elif now >= self._excused_until:
+                if self._proven:
+                    self._wait = min(2 * self._wait, TRIAL_LAST)
+                self._proven = 0
             self._trial = None
-            self._proven = 0
             self._calm_since = now
+            if self._fresh:
+                self._fresh = False
+                # What was estimated while the link filled says nothing about what it carries.
+                self._estimates = deque(((now, rate),))
 
     def budget(self, now: float) -> int | None:
         """What may be spent on audio and video together; None = not known, nothing is held back."""
@@ -235,9 +251,15 @@ class Allocator:
             return allocate(wishes, None)
         reserve = audio * AUDIO_RATE
         choices = allocate(wishes, budget - reserve)
-        if self._trial is None and now - self._calm_since >= self._wait:
+        if self._fresh:
+            more = min(_all(wishes), int(OPENING * self._estimates[-1][1]))
+            if more + reserve > budget:
+                self._trial = (more + reserve, now)
+                choices = allocate(wishes, more)
+        elif self._trial is None and now - self._calm_since >= self._wait:
             more = _next_step(wishes, choices)
             if more:
+                self._before = need(wishes, choices) + reserve
                 self._trial = (more + reserve, now)
                 choices = allocate(wishes, more)
         return choices
@@ -251,6 +273,12 @@ class Allocator:
             self._wait = TRIAL_FIRST
         self._trial = None
         self._calm_since = now
+
+
+def _all(wishes: Sequence[Wish]) -> int:
+    """The smallest video budget that gives everybody what is wanted."""
+    choices = allocate(wishes, None)
+    return sum(_price(each, choices[each.sink].layer) for each in wishes if choices[each.sink].layer >= 0)
 
 
 def _next_step(wishes: Sequence[Wish], choices: Mapping[int, Choice]) -> int:

@@ -7,7 +7,9 @@ Where this departs from the draft:
 - A relay mostly sends less than it might. Growth stops at 1.5 times what arrives plus a margin, but an estimate never
   falls because less is sent; and when a sender that uses little of its estimate meets a queue, the estimate steps down
   towards what is used, not below it. What was sent and did arrive raises the estimate at once.
-- Growth is 50 % a second until the first sign of congestion, since nothing else probes.
+- Growth is 50 % a second until the first sign of congestion, since nothing else probes. Until then `state` also tells
+  of delay as such: the slope takes half a second to be seen, and a link that is tried with far too much
+  (`media.relay.allocation`) has filled its queues by then.
 - A queue that is full and stays full has no trend: delay that never goes away makes the estimate step back too.
 - Loss that does not lessen when less is sent is not ours and is left out of account, else a bad radio link would end at
   the minimum.
@@ -38,6 +40,8 @@ _PROVEN = 0.95  # of what was sent and arrived: carried, whatever was estimated
 _PAUSE = 2.0  # s without packets after which rates are measured anew
 _MIN_ADDITIVE = 4_000  # bit/s per second
 _PACKET_BITS = 9_600
+_CHOKED = 0.100  # s of delay, of all packets of a report, above the least so far: a queue, while starting
+_DRIFT = 0.001  # s per second that the two clocks may part
 _STANDING = 0.075  # s of delay that does not go away
 _STANDING_STEPS = 4  # in vain: then the delay is the path's own
 _LOSS_LOW = 0.02
@@ -81,6 +85,7 @@ class BandwidthEstimator:
     __slots__ = (
         "_acked",
         "_capacity",
+        "_choked",
         "_delay_at",
         "_delay_bps",
         "_delay_step_at",
@@ -88,6 +93,7 @@ class BandwidthEstimator:
         "_feedback_at",
         "_fraction_lost",
         "_inherent",
+        "_least_delay",
         "_loss_at",
         "_loss_bps",
         "_loss_step",
@@ -126,6 +132,8 @@ class BandwidthEstimator:
         self._acked = _RateWindow()
         self._capacity: float | None = None  # received rate at which queues grew
         self._starting = True
+        self._least_delay = math.inf  # from our clock to the peer's, while starting
+        self._choked = False
         self._rtt = _DEFAULT_RTT
         self._rtt_reported = False
         self._feedback_at = -math.inf  # when arrivals were last reported
@@ -151,13 +159,14 @@ class BandwidthEstimator:
 
     @property
     def state(self) -> LinkUse:
-        """OVERUSE while a queue grows or more than a tenth is lost."""
-        return LinkUse.OVERUSE if self._lossy else self._trend.use
+        """OVERUSE while a queue grows (at the start: is there), or more than a tenth is lost."""
+        return LinkUse.OVERUSE if self._lossy or self._choked else self._trend.use
 
     def on_feedback(self, samples: Sequence[Sample], now: float) -> None:
         """Transport-wide feedback: what became of packets, in the order of sending."""
         self._lapse_remb(now)
         newest: float | None = None
+        least = math.inf
         for sent, arrival, size in samples:
             self._sent.add(sent, size)
             self._total_bytes += size
@@ -169,8 +178,13 @@ class BandwidthEstimator:
                 self._trend.add(sent, arrival)
                 self._standing.add(sent, arrival)
                 newest = sent
+                least = min(least, arrival - sent)
         if newest is not None:
+            if self._feedback_at > -math.inf:
+                self._least_delay += _DRIFT * (now - self._feedback_at)
             self._feedback_at = now
+            self._choked = self._starting and least > self._least_delay + _CHOKED
+            self._least_delay = min(self._least_delay, least)
             if not self._rtt_reported:
                 self._rtt += 0.2 * (max(now - newest, 0.0) - self._rtt)
             self._follow_delay(now)

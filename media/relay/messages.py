@@ -237,7 +237,7 @@ class AddSink(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """One outgoing track. Exactly one of `transport` and `tap` is non-zero.
 
     `first_sequence` < 2^15 (SRTP rollover). `rtx_ssrc` 0: losses are answered with a key frame, not RTX.
-    `priority`: larger is served first when the transport's rate is short.
+    What matters most when the transport's rate is short is said by `media.protocol.SetDemands`.
     """
 
     sink: int
@@ -250,7 +250,6 @@ class AddSink(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     rtx_ssrc: int = 0
     first_sequence: int = 0
     first_timestamp: int = 0
-    priority: int = 0
 
 
 class RemoveSink(msgspec.Struct, frozen=True, kw_only=True, tag=True):

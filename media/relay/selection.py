@@ -103,7 +103,7 @@ class _Link:
     rate: int = 0  # of pacing, 0 = unpaced
     demanded: int = 0
     decided_with: int = 0  # the estimate of the last decision
-    tight: bool = True  # something was held back then
+    tight: bool = True  # something was held back then, or is being tried
     review_at: float = 0.0  # the link's entry in the heap of reviews, 0 = none
 
 
@@ -189,7 +189,7 @@ class LayerSelection:
         self._sources[command.source] = source
 
     def _add_sink(self, command: AddSink) -> None:
-        demand = Demand(sink=command.sink, height=WHOLE_PICTURE, priority=command.priority)
+        demand = Demand(sink=command.sink, height=WHOLE_PICTURE)
         self._sinks[command.sink] = _Sink(
             kind=command.kind, transport=command.transport, demand=demand, tap=command.tap
         )
@@ -378,7 +378,8 @@ class LayerSelection:
             notices += self._tell(number, sink)
         if link.estimate:
             link.demanded = need(wishes, allocate(wishes, None))
-            link.tight = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
+            held_back = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
+            link.tight = held_back or link.allocator.trying
             rate = int(max(PACE * link.estimate, PACE_NEED * need(wishes, choices)))
             if not link.tight and now - link.congested_at >= link.calm:
                 rate = 0

@@ -56,7 +56,6 @@ class Sink(Feed):
         self.transport = transport
         self.ssrc = command.ssrc
         self.rtx_ssrc = command.rtx_ssrc
-        self.priority = command.priority
         self.clock_rate = command.codecs[0].clock_rate
 
         ids = transport.extensions

@@ -5,7 +5,8 @@ checks, and its right to send rests on them (RFC 8445 section 2.5, RFC 7675). Wh
 costs the sender an answer and us a counter, never the transport.
 
 Selection: the first valid path until the peer nominates one, then the one nominated last. A peer that never
-nominates, or whose selected path went quiet, is followed to a path that still has checks.
+nominates, or whose selected path went quiet, is followed to a path that still has checks; sooner after a restart,
+since a peer restarts when it hears nothing, and a browser takes up to 2.5 s more to nominate what it found.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from media.transport import stun
 from media.transport.token_bucket import TokenBucket
 
 QUIET = 5.0  # s without a check after which a selected path gives way to one that has them
+QUIET_RESTARTED = 1.0  # s, the same towards a path that is checked with newer credentials
 MAX_PATHS = 8  # as many as the engine keeps
 # Checks have no time in them: who copied one must not move the stream by sending it again from elsewhere.
 REMEMBERED = 128
@@ -150,7 +152,8 @@ class IceLite:
 
     def _should_move(self, generation: int, nominated: bool, now: float) -> bool:
         current = self._valid.get(self.selected) if self.selected else None
-        if current is None or now - current.checked_at > QUIET:
+        quiet = QUIET_RESTARTED if generation > self._selected_generation else QUIET
+        if current is None or now - current.checked_at > quiet:
             return True
         if not nominated or generation < self._selected_generation:
             return False

@@ -133,6 +133,9 @@ async def test_server_that_dies_greys_everything_at_once_and_all_come_back(desk:
     await expect(lost).to_be_visible(timeout=5000)
     print(f"killed server: told after {time.monotonic() - start:.1f} s")
     await expect(lost).to_contain_text("与服务器失去联系")
+    for link in ("server", "media"):  # of media nothing is known either
+        chip = desk.console.locator(f'[data-link="{link}"]')
+        await expect(chip).to_have_text(re.compile(r"失联（\d\d:\d\d:\d\d 起）"), timeout=500)
     assert grey_or_hidden(await desk.agent_tile.look())
     await expect(lost.locator("strong")).to_contain_text("4 秒")  # it counts
     await expect(desk.phone.locator(".preview")).to_have_attribute("data-live", "interrupted")

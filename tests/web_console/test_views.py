@@ -113,6 +113,7 @@ class Page(html.parser.HTMLParser):
         (OFFICER, "/wall", "console"),
         (OFFICER, "/radio", "console"),
         (OFFICER, "/health", "console"),
+        (OFFICER, "/admin/audit", "console"),
         (None, "/login", "enter"),
         (None, "/m", "phone"),
         (None, "/j/Zk3v9Qp1sT7uXy2LwRb8Aw", "phone"),
@@ -139,6 +140,7 @@ async def test_pages(site: Site, user: PageUser | None, path: str, entry: str) -
         (True, None, "/", "/wall"),
         (True, None, "/wall", "/login?next=%2Fwall"),
         (True, None, "/health", "/login?next=%2Fhealth"),
+        (True, None, "/admin/audit", "/login?next=%2Fadmin%2Faudit"),
         (True, None, "/setup", "/login"),
         (True, OFFICER, "/", "/wall"),
         (True, OFFICER, "/login", "/wall"),
@@ -149,6 +151,7 @@ async def test_pages(site: Site, user: PageUser | None, path: str, entry: str) -
         (True, RESCUER, "/", "/m"),
         (True, RESCUER, "/wall", "/m"),
         (True, RESCUER, "/health", "/m"),
+        (True, RESCUER, "/admin/audit", "/m"),
         (True, RESCUER, "/login", "/m"),
     ],
 )

@@ -169,9 +169,47 @@ def test_down_at_once_and_up_after_four_seconds() -> None:
     assert choose(allocator, 5.2, current=1) == 2
 
 
+def test_a_link_that_was_never_full_is_not_held_to_its_first_estimate() -> None:
+    allocator = Allocator()
+    allocator.estimated(300_000, congested=False, now=0.0)
+    assert choose(allocator, 0.0) == 2
+    assert allocator.choose([wish(1)], audio=0, now=0.1)[1].degraded == ""
+    assert allocator.trying
+    for tenth in range(1, 100):
+        allocator.estimated(300_000 + 20_000 * tenth, congested=False, now=tenth / 10)
+        assert choose(allocator, tenth / 10, current=2) == 2
+    assert not allocator.trying
+    # A second tile is a reason to try again, at once.
+    both = [wish(1, current=2), wish(2)]
+    choices = allocator.choose(both, audio=0, now=10.0)
+    assert {choice.layer for choice in choices.values()} == {2}
+    assert allocator.trying
+
+
+def test_a_fresh_link_is_not_tried_with_more_than_eight_times_its_first_estimate() -> None:
+    allocator = Allocator()
+    allocator.estimated(300_000, congested=False, now=0.0)
+    choices = allocator.choose([wish(number) for number in range(1, 10)], audio=0, now=0.0)
+    layers = [choice.layer for choice in choices.values()]
+    assert 300_000 < sum(SIMULCAST[layer].bitrate for layer in layers if layer >= 0) <= 2_400_000
+    assert {choice.degraded for choice in choices.values()} == {"bandwidth"}  # and what is held back is said
+
+
+def test_the_first_congestion_ends_the_opening_at_once_and_what_is_less_is_said() -> None:
+    allocator = Allocator()
+    allocator.estimated(1_000_000, congested=False, now=0.0)
+    assert choose(allocator, 0.0) == 2
+    allocator.estimated(600_000, congested=True, now=0.2)
+    choices = allocator.choose([wish(1, current=2)], audio=0, now=0.2)
+    assert choices[1] == Choice(layer=1, degraded="bandwidth")
+    assert not allocator.trying
+    allocator.estimated(700_000, congested=False, now=0.3)
+    assert choose(allocator, 0.3, current=1) == 1
+
+
 def test_audio_is_reserved_before_any_picture() -> None:
     allocator = Allocator()
-    allocator.estimated(650_000, congested=False, now=0.0)
+    allocator.estimated(650_000, congested=True, now=0.0)
     # 617,500 carry 500,000 × 1.15; less 2 × 40,000 for audio they do not.
     assert choose(allocator, 0.0) == 1
     assert choose(allocator, 0.0, audio=2) == 0
@@ -179,7 +217,7 @@ def test_audio_is_reserved_before_any_picture() -> None:
 
 def test_a_calm_link_is_tried_with_the_next_layer_and_believed() -> None:
     allocator = Allocator()
-    allocator.estimated(250_000, congested=False, now=0.0)
+    allocator.estimated(250_000, congested=True, now=0.0)
     assert choose(allocator, 0.0) == 0
     for second in range(1, 5):
         allocator.estimated(250_000, congested=False, now=second)
@@ -196,6 +234,7 @@ def test_a_calm_link_is_tried_with_the_next_layer_and_believed() -> None:
 
 def test_a_trial_that_congests_ends_at_once_and_the_next_comes_later() -> None:
     allocator = Allocator()
+    allocator.estimated(250_000, congested=True, now=0.0)
     waits: list[int] = []
     now, last = 0.0, 0.0
     layer = 0
@@ -214,6 +253,6 @@ def test_a_trial_that_congests_ends_at_once_and_the_next_comes_later() -> None:
 
 def test_a_trial_without_reports_proves_nothing() -> None:
     allocator = Allocator()
-    allocator.estimated(250_000, congested=False, now=0.0)
+    allocator.estimated(250_000, congested=True, now=0.0)
     assert choose(allocator, 5.0, current=0) == 1
     assert choose(allocator, 8.5, current=1) == 0

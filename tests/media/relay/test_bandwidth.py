@@ -200,6 +200,26 @@ def test_starts_where_it_is_told_and_stays_in_its_range() -> None:
     assert estimator.target_bps == 30_000
 
 
+def test_at_the_start_delay_of_everything_is_a_queue_before_its_slope_can_be_seen() -> None:
+    estimator = BandwidthEstimator(start=1_000_000)
+    estimator.on_feedback(arrivals(0, 0.1), 0.15)
+    assert estimator.state.name == "NORMAL"
+    estimator.on_feedback(arrivals(0.1, 0.1, delay=0.11), 0.35)
+    assert estimator.state.name == "NORMAL"
+    estimator.on_feedback(arrivals(0.2, 0.1, delay=0.13), 0.45)
+    assert estimator.state.name == "OVERUSE"
+    estimator.on_feedback([*arrivals(0.3, 0.1, delay=0.13), (0.4, 0.42, 1_000)], 0.55)  # one came at once
+    assert estimator.state.name == "NORMAL"
+
+
+def test_clocks_that_part_are_no_queue() -> None:
+    estimator = BandwidthEstimator(start=1_000_000)
+    for tenth in range(36_000):  # an hour
+        at = tenth / 10
+        estimator.on_feedback([(at, 5 + at * 1.0005, 1_000)], at + 0.05)
+        assert estimator.state.name == "NORMAL"
+
+
 def test_more_sent_and_arrived_than_estimated_raises_the_estimate_at_once() -> None:
     estimator = BandwidthEstimator(start=300_000)
     estimator.on_feedback(arrivals(0, 1.0, rate=1_000_000), 1.1)

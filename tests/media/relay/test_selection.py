@@ -249,6 +249,7 @@ def test_measured_rates_count_instead_of_usual_ones() -> None:
     )
     row = SourceStatistics(source=1, layers=layers, key_frame_requests=0)
     relay.selection.measured(EngineStatistics(transports=(), sources=(row,), sinks=(), counters={}))
+    relay.selection.estimated(10, 2_000_000, "overuse", -0.1)  # it was full once
     relay.selection.estimated(10, 2_000_000, "normal", 0.0)
     assert SelectLayer(sink=5, layer=1) in relay.decide()[0]
 
@@ -290,6 +291,7 @@ def test_a_link_is_looked_at_again_when_its_estimate_rises() -> None:
     relay.viewer(5)
     relay.live(0, 1, 2)
     relay.route(5)
+    relay.selection.estimated(10, 300_000, "overuse", -0.1)  # it was full once
     relay.selection.estimated(10, 300_000, "normal", 0.0)
     assert SelectLayer(sink=5, layer=0) in relay.decide()[0]
     changes = []
@@ -309,6 +311,7 @@ def test_a_fall_of_the_estimate_is_answered_at_once_even_without_overuse() -> No
     relay.viewer(5)
     relay.live(0, 1, 2)
     relay.route(5)
+    relay.selection.estimated(10, 5_000_000, "overuse", -0.1)  # it was full once
     relay.selection.estimated(10, 5_000_000, "normal", 0.0)
     relay.decide()
     relay.now = 0.1

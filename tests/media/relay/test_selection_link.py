@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from media.protocol import Demand
+from media.protocol import Demand, SinkState
 from media.relay.bandwidth import BandwidthEstimator
 from media.relay.folding import fold
 from media.relay.messages import (
@@ -49,6 +49,7 @@ class Viewer:
         self.lost = 0
         self.sent = 0
         self.time_at = Counter[int]()
+        self.words: list[tuple[float, str]] = []  # when control was told, and why the layer is a lower one
         self._selection = LayerSelection()
         self._estimator = BandwidthEstimator(start=start, maximum=20_000_000)
         self._owed = 0.0
@@ -136,12 +137,18 @@ class Viewer:
         self._selection.estimated(2, self._estimator.target_bps, self._estimator.state.name.lower(), self.now)
 
     def _decide(self) -> None:
-        for command in self._selection.decide(self.now)[0]:
+        commands, notices = self._selection.decide(self.now)
+        told = [notice for notice in notices if isinstance(notice, SinkState)]
+        for command in commands:
             if isinstance(command, SelectLayer):
                 self.layer = command.layer
                 self.changes += 1
                 if command.layer >= 0:
-                    self._selection.happened(SinkStarted(sink=3, source=1, layer=command.layer))
+                    event = SinkStarted(sink=3, source=1, layer=command.layer)
+                    told += [
+                        notice for notice in self._selection.happened(event) if isinstance(notice, SinkState)
+                    ]
+        self.words += [(self.now, notice.degraded) for notice in told]
 
     def share(self, layer: int) -> float:
         return self.time_at[layer] / self.time_at.total()
@@ -166,6 +173,24 @@ def test_a_low_first_estimate_does_not_hold_a_viewer_down(capacity: int) -> None
     viewer.run(40)
     viewer.run(20)
     assert viewer.share(1 if capacity < 1_500_000 else 2) >= 0.9
+
+
+@pytest.mark.parametrize("start", [100_000, 300_000, 1_000_000])
+def test_a_good_link_is_never_called_a_bad_one(start: int) -> None:
+    viewer = Viewer(20_000_000, start=start)
+    viewer.run(30)
+    if start == 1_000_000:  # what is configured
+        assert {words for _, words in viewer.words} == {""}
+    assert all(words == "" for at, words in viewer.words if at > 1.5)
+    assert viewer.layer == 2
+
+
+@pytest.mark.parametrize("capacity", [1_000_000, 600_000, 260_000])
+def test_a_link_that_does_not_carry_the_picture_is_said_to_within_a_second(capacity: int) -> None:
+    viewer = Viewer(capacity)
+    viewer.run(10)
+    assert next(at for at, words in viewer.words if words == "bandwidth") < 1
+    assert viewer.words[-1][1] == "bandwidth"
 
 
 def test_a_link_that_gets_thin_and_wide_again() -> None:

@@ -203,6 +203,21 @@ def test_restart_keeps_the_old_path_until_the_new_one_is_nominated() -> None:
     assert peer.send(path(1), now=3.0, nominate=True) == []
 
 
+def test_a_restart_away_from_a_path_that_went_quiet_does_not_wait_for_a_nomination() -> None:
+    peer = Peer()
+    peer.send(path(1), now=0.0, nominate=True)
+    peer.agent.restart(NEW)
+    peer.send(path(2), now=1.1, ufrag="newU", password=NEW.password)
+    assert peer.agent.selected == path(2)
+    assert peer.ufrags == ["srvU", "newU"]  # the peer has not chosen yet
+    peer.send(path(1), now=1.2, nominate=True)  # an old one is none
+    peer.send(path(1), now=1.3, ufrag="newU", password=NEW.password)
+    assert peer.agent.selected == path(2)
+    peer.send(path(1), now=1.4, ufrag="newU", password=NEW.password, nominate=True)
+    assert peer.agent.selected == path(1)
+    assert peer.ufrags == ["newU"]
+
+
 def test_restart_on_the_same_path_ends_the_old_password_too() -> None:
     peer = Peer()
     peer.send(path(1), nominate=True)

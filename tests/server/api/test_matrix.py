@@ -51,6 +51,7 @@ RULES: dict[tuple[str, str], str | set[str]] = {
             "/wall",
             "/radio",
             "/health",
+            "/admin/audit",
             "/setup",
             "/login",
             "/m",

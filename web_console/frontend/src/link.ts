@@ -45,7 +45,7 @@ export class Link {
   });
   private readonly core: LinkCore;
   private readonly replies = new Map<string, (outcome: Outcome<unknown>) => void>();
-  private socket: WebSocket | null = null;
+  private readonly sockets = new Map<number, WebSocket>();
   private ended = "";
 
   constructor(
@@ -105,23 +105,20 @@ export class Link {
     if (this.core.tell("floor.alive")) this.act([]);
   }
 
-  private open(): void {
+  private open(number: number): void {
     const address = new URL("/ws", location.href);
     address.protocol = address.protocol === "http:" ? "ws:" : "wss:";
     const socket = new WebSocket(address);
-    this.socket = socket;
+    this.sockets.set(number, socket);
     socket.onopen = () => {
-      if (socket !== this.socket) return;
-      this.core.opened(now());
+      this.core.opened(number, now());
       this.act([]);
     };
     socket.onmessage = (event: MessageEvent) => {
-      if (socket === this.socket) this.act(this.core.received(String(event.data), now()));
+      if (this.sockets.has(number)) this.act(this.core.received(number, String(event.data), now()));
     };
     socket.onclose = () => {
-      if (socket !== this.socket) return;
-      this.socket = null;
-      this.act(this.core.closed(now()));
+      if (this.sockets.delete(number)) this.act(this.core.closed(number, now()));
     };
   }
 
@@ -129,11 +126,11 @@ export class Link {
     for (const action of actions) {
       switch (action.do) {
         case "connect":
-          this.open();
+          this.open(action.socket);
           break;
         case "drop": {
-          const socket = this.socket;
-          this.socket = null;
+          const socket = this.sockets.get(action.socket);
+          this.sockets.delete(action.socket);
           socket?.close();
           break;
         }
@@ -151,7 +148,7 @@ export class Link {
           break;
       }
     }
-    for (const text of this.core.takeOutgoing()) this.socket?.send(text);
+    for (const { socket, text } of this.core.takeOutgoing()) this.sockets.get(socket)?.send(text);
     this.publish();
   }
 

@@ -53,6 +53,8 @@ export class WallMedia {
       },
       answered: (answer) => this.answered(answer),
       gone: () => this.gone(),
+      expecting: () => this.slots.some((slot) => slot.state.isSent),
+      unheard: () => false,
     });
     onBeat((at) => this.beat(at));
   }
@@ -91,6 +93,7 @@ export class WallMedia {
       return;
     }
     this.slots[message.slot]?.state.tell(message, now());
+    this.peer.reconsider();
     this.version.value = this.version.peek() + 1;
   }
 

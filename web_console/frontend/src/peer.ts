@@ -4,6 +4,7 @@ import type { Problem } from "./api.ts";
 import { now, onBeat } from "./clock.ts";
 import type { Link } from "./link.ts";
 import type { MediaAnswer, MediaStep } from "./messages.ts";
+import { avoiding, CONSOLE, PathWatch, PHONE, type Remote, type Traffic, trafficOf } from "./path-watch.ts";
 import { Recovery, type RecoveryPhase } from "./recovery.ts";
 
 export interface PeerHooks {
@@ -14,7 +15,14 @@ export interface PeerHooks {
   answered: (answer: MediaAnswer) => void;
   /** The connection was given up; a fresh one follows unless the peer was stopped or refused for good. */
   gone: () => void;
+  /** Something ought to arrive now. `sending`: media of ours leaves. */
+  expecting: (sending: boolean) => boolean;
+  /** By the server's word nothing of ours arrives there. */
+  unheard: () => boolean;
 }
+
+const LOOK_AGAIN_MS = 125; // while it is quiet; else at every beat
+const UNHEARD_FOR = 1; // s that a new path has until the server's word about it counts
 
 /** Errors of an offer after which asking again is pointless: somebody has to change something. */
 const HOPELESS = new Set(["forbidden", "revoked", "expired", "codec"]);
@@ -29,6 +37,11 @@ export class Peer {
   session = "";
 
   private readonly recovery = new Recovery(Math.random);
+  private readonly watch: PathWatch;
+  /** Where the path leads that fell silent, null = it did not. */
+  private silent: Remote | null = null;
+  private looking = false;
+  private again: ReturnType<typeof setTimeout> | undefined;
   private negotiating = false;
   private owed = false; // an offer that could not be made yet
   private answered = false; // to the last offer
@@ -37,7 +50,11 @@ export class Peer {
     private readonly link: Link,
     private readonly hooks: PeerHooks,
   ) {
-    onBeat((at) => this.beat(at));
+    this.watch = new PathWatch(hooks.kind === "phone" ? PHONE : CONSOLE);
+    onBeat((at) => {
+      this.beat(at);
+      void this.look();
+    });
     addEventListener("online", () => this.networkChanged());
     const network = (navigator as Navigator & { connection?: EventTarget }).connection;
     network?.addEventListener("change", () => this.networkChanged());
@@ -76,7 +93,12 @@ export class Peer {
     this.publish();
   }
 
-  networkChanged(): void {
+  /** What `expecting` and `unheard` say may be another now. */
+  reconsider(): void {
+    void this.look();
+  }
+
+  private networkChanged(): void {
     if (this.recovery.phase !== "up" && this.recovery.phase !== "shaky") return;
     this.recovery.pathFailed(now());
     this.beat(now());
@@ -91,15 +113,54 @@ export class Peer {
     else if (this.recovery.phase === "waiting" && before !== "waiting") this.discard();
     else if (ready && this.owed) void this.negotiate(false);
     if (before === "restarting" && this.answered && this.pc?.connectionState === "connected") {
-      this.recovery.connected();
+      this.recovery.connected(at);
     }
     this.publish();
+  }
+
+  /** Whether the path still carries anything; closely as long as it is quiet. */
+  private async look(): Promise<void> {
+    const pc = this.pc;
+    if (!pc || this.looking || !this.answered) return;
+    this.looking = true;
+    try {
+      const report = await pc.getStats();
+      if (pc !== this.pc) return;
+      const traffic = trafficOf(report as unknown as ReadonlyMap<string, Record<string, unknown>>);
+      if (traffic) this.judge(traffic);
+    } finally {
+      this.looking = false;
+    }
+  }
+
+  private judge(traffic: Traffic): void {
+    const at = now();
+    const { watch, recovery, hooks } = this;
+    watch.look(traffic, at);
+    const sending = watch.sends(at);
+    watch.expect(hooks.expecting(sending), at);
+    const unheard = sending && hooks.unheard() && watch.age(at) >= UNHEARD_FOR;
+    const verdict = unheard ? "silent" : watch.verdict(at);
+    if (verdict === "silent") {
+      if (recovery.phase === "up") this.link.suspect();
+      recovery.silent(at);
+      this.silent = traffic.remote;
+    } else if (verdict !== "pending" && !hooks.unheard()) {
+      this.silent = null;
+      recovery.refuted(at);
+    }
+    if (watch.quiet(at)) {
+      clearTimeout(this.again);
+      this.again = setTimeout(() => void this.look(), LOOK_AGAIN_MS);
+    }
+    this.beat(at);
   }
 
   private join(): void {
     this.discard();
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.pc = pc;
+    this.watch.reset(now(), true);
     pc.onconnectionstatechange = () => this.changed(pc);
     pc.oniceconnectionstatechange = () => this.changed(pc);
     this.hooks.prepare(pc);
@@ -115,7 +176,7 @@ export class Peer {
       this.recovery.disconnected(at);
       this.link.suspect();
     } else if (pc.connectionState === "connected" && this.recovery.phase !== "restarting") {
-      this.recovery.connected();
+      this.recovery.connected(at);
     }
     this.beat(at);
   }
@@ -142,9 +203,14 @@ export class Peer {
         return;
       }
       this.session = outcome.value.session;
-      await pc.setRemoteDescription({ type: "answer", sdp: outcome.value.sdp });
+      const answer = outcome.value.sdp;
+      await pc.setRemoteDescription({
+        type: "answer",
+        sdp: iceRestart && this.silent ? avoiding(this.silent, answer) : answer,
+      });
       if (pc !== this.pc) return;
       this.answered = true;
+      this.watch.reset(now());
       this.problem.value = null;
       this.hooks.answered(outcome.value);
     } catch (error) {
@@ -159,7 +225,7 @@ export class Peer {
     if (problem.code === "offline" && this.recovery.phase !== "joining") {
       // what flows may flow on: the offer is made again when the server can be asked
       this.owed = true;
-      this.recovery.interrupted();
+      this.recovery.interrupted(now());
       return;
     }
     if (HOPELESS.has(problem.code)) {
@@ -183,6 +249,7 @@ export class Peer {
     this.session = "";
     this.owed = false;
     this.answered = false;
+    this.silent = null;
     if (!pc) return;
     pc.onconnectionstatechange = null;
     pc.oniceconnectionstatechange = null;

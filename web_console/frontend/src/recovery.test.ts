@@ -11,7 +11,7 @@ beforeEach(() => {
 function up(): void {
   recovery.start(0);
   expect(recovery.tick(0, true)).toBe("join");
-  recovery.connected();
+  recovery.connected(0);
 }
 
 describe("recovery", () => {
@@ -21,7 +21,7 @@ describe("recovery", () => {
     expect(recovery.tick(0, false)).toBeNull();
     expect(recovery.tick(9, true)).toBe("join");
     expect(recovery.tick(9, true)).toBeNull();
-    recovery.connected();
+    recovery.connected(0);
     expect(recovery.phase).toBe("up");
   });
 
@@ -29,11 +29,11 @@ describe("recovery", () => {
     up();
     recovery.disconnected(10);
     expect(recovery.tick(11.9, true)).toBeNull();
-    recovery.connected();
+    recovery.connected(0);
     expect(recovery.tick(13, true)).toBeNull();
     recovery.disconnected(20);
     expect(recovery.tick(22.1, true)).toBe("restart");
-    recovery.connected();
+    recovery.connected(0);
     expect(recovery.phase).toBe("up");
   });
 
@@ -48,20 +48,87 @@ describe("recovery", () => {
     up();
     recovery.pathFailed(10);
     recovery.tick(10, true);
-    recovery.interrupted();
+    recovery.interrupted(10);
     expect(recovery.tick(30, false)).toBeNull();
     expect(recovery.tick(40, true)).toBe("restart");
   });
 
-  it("joins again when a restart does not help within 8 s", () => {
+  it("restarts again when that does not help, later each time, and joins again after four", () => {
+    random = 0.999999;
     up();
-    recovery.pathFailed(10);
-    recovery.tick(10, true);
-    expect(recovery.tick(18, true)).toBeNull();
-    recovery.tick(18.1, true);
-    expect(recovery.phase).toBe("waiting");
-    expect(recovery.tick(18.3, true)).toBeNull();
-    expect(recovery.tick(18.4, true)).toBe("join");
+    recovery.silent(10);
+    const restarts: number[] = [];
+    for (let now = 10; recovery.phase !== "waiting"; now += 0.25) {
+      if (recovery.tick(now, true) === "restart") restarts.push(now);
+    }
+    expect(restarts).toEqual([10, 12.5, 16, 21.5]);
+    expect(recovery.tick(31, true)).toBeNull(); // gave up at 31
+    expect(recovery.tick(31.5, true)).toBe("join");
+  });
+
+  it("restarts ICE at once when what ought to arrive does not, whatever the browser says of its path", () => {
+    up();
+    recovery.silent(10);
+    expect(recovery.tick(10, true)).toBe("restart");
+    recovery.connected(10.1); // it always was, by its own word
+    expect(recovery.phase).toBe("restarting");
+    recovery.refuted(10.2);
+    recovery.connected(10.2);
+    expect(recovery.phase).toBe("up");
+  });
+
+  it("has one restart at a time", () => {
+    up();
+    recovery.silent(10);
+    expect(recovery.tick(10, true)).toBe("restart");
+    for (let now = 10; now < 11.9; now += 0.1) {
+      recovery.silent(now);
+      expect(recovery.tick(now, true)).toBeNull();
+    }
+    expect(recovery.tick(12.1, true)).toBe("restart");
+  });
+
+  it("waits longer from one restart to the next also when each helps for a moment only", () => {
+    random = 0.999999;
+    up();
+    const restarts: number[] = [];
+    for (let now = 20; restarts.length < 4; now += 0.25) {
+      recovery.silent(now);
+      if (recovery.tick(now, true) !== "restart") continue;
+      restarts.push(now);
+      recovery.refuted(now);
+      recovery.connected(now);
+    }
+    expect(restarts).toEqual([20, 22.5, 26, 31.5]);
+  });
+
+  it("restarts at once again after a path that held for 10 s", () => {
+    up();
+    for (const now of [20, 31, 42, 53, 64, 75]) {
+      recovery.silent(now);
+      expect(recovery.tick(now, true)).toBe("restart");
+      recovery.refuted(now + 0.2);
+      recovery.connected(now + 0.2);
+    }
+  });
+
+  it("takes back a doubt that something which arrives refutes", () => {
+    up();
+    recovery.silent(10);
+    expect(recovery.tick(10, false)).toBeNull(); // the server cannot be asked
+    recovery.refuted(10.5);
+    expect(recovery.phase).toBe("up");
+    expect(recovery.tick(20, true)).toBeNull();
+  });
+
+  it("does not wait for its turn when the network changed", () => {
+    up();
+    recovery.silent(10);
+    expect(recovery.tick(10, true)).toBe("restart");
+    recovery.refuted(10.2);
+    recovery.connected(10.2);
+    recovery.pathFailed(10.5);
+    expect(recovery.tick(10.5, true)).toBe("restart");
   });
 
   it("joins again when a join does not connect within 12 s", () => {
@@ -84,7 +151,7 @@ describe("recovery", () => {
       now += wait;
     }
     expect(recovery.tick(now, true)).toBe("join");
-    recovery.connected();
+    recovery.connected(0);
     recovery.lost(now);
     expect(recovery.tick(now + 0.5, true)).toBe("join");
   });
@@ -95,7 +162,9 @@ describe("recovery", () => {
     recovery.lost(1);
     recovery.pathFailed(1);
     recovery.disconnected(1);
-    recovery.connected();
+    recovery.silent(1);
+    recovery.refuted(1);
+    recovery.connected(0);
     expect(recovery.tick(100, true)).toBeNull();
     expect(recovery.phase).toBe("off");
   });

@@ -1,10 +1,18 @@
 /**
- * When to restart ICE and when to join again: pure. The shell reports what the peer connection does and carries out
- * what `tick` says, each with `now` in seconds of one monotonic clock.
+ * When to restart ICE and when to join again: pure. The shell reports what the peer connection does and what its path
+ * carries (`path-watch.ts`), and carries out what `tick` says, each with `now` in seconds of one monotonic clock.
+ *
+ * A restart keeps the session: the old path is used until another one answers, so one too many does no harm. There is
+ * at most one at a time; one that did not help is followed by the next after a wait that grows, with chance in it so that a
+ * thousand phones of one dead cell do not ask together.
  */
 export const DISCONNECTED_FOR = 2;
 export const JOIN_TIMEOUT = 12;
-export const RESTART_TIMEOUT = 8;
+/** A restart has at least so long to help before the next one. */
+export const RESTART_LEAST = 1.5;
+export const RESTARTS = 4;
+/** A path that held for so long has earned that the next restart is done at once. */
+export const PROVEN_AFTER = 10;
 export const BACKOFF_FIRST = 0.5;
 export const BACKOFF_MAX = 8;
 
@@ -16,6 +24,10 @@ export class Recovery {
   private since = 0;
   private attempt = 0;
   private retryAt = 0;
+  /** There is evidence that nothing arrives; only something that arrives refutes it. */
+  private doubted = false;
+  private restarts = 0;
+  private restartAt = 0;
 
   constructor(private readonly random: () => number) {}
 
@@ -31,8 +43,10 @@ export class Recovery {
     this.attempt = 0;
   }
 
-  connected(): void {
-    if (this.phase === "off" || this.phase === "waiting") return;
+  /** The browser says that there is a path. It says so for long of one that is dead. */
+  connected(now: number): void {
+    if (this.phase === "off" || this.phase === "waiting" || this.doubted) return;
+    if (this.phase !== "up") this.since = now;
     this.phase = "up";
     this.attempt = 0;
   }
@@ -44,16 +58,39 @@ export class Recovery {
     this.since = now;
   }
 
+  /** What ought to arrive does not. */
+  silent(now: number): void {
+    if (this.phase !== "up" && this.phase !== "shaky") return;
+    this.settle(now);
+    this.phase = "shaky";
+    this.doubted = true;
+    this.hurry(now);
+  }
+
+  /** Something arrives, or nothing is expected any more. */
+  refuted(now: number): void {
+    if (!this.doubted) return;
+    this.doubted = false;
+    if (this.phase === "shaky") this.connected(now);
+  }
+
   /** The browser gave the path up, or has another network now. */
   pathFailed(now: number): void {
     if (this.phase === "up") this.phase = "shaky";
-    if (this.phase === "shaky") this.since = now - DISCONNECTED_FOR - 1;
-    else if (this.phase === "joining" || this.phase === "restarting") this.lost(now);
+    if (this.phase === "shaky") {
+      this.hurry(now);
+      this.restartAt = now;
+    } else if (this.phase === "joining") this.lost(now);
+    else if (this.phase === "restarting") this.restartAt = Math.min(this.restartAt, now + RESTART_LEAST);
   }
 
   /** A restart could not be asked for; it is asked for again as soon as that is possible. */
-  interrupted(): void {
-    if (this.phase === "restarting") this.phase = "shaky";
+  interrupted(now: number): void {
+    if (this.phase !== "restarting") return;
+    this.phase = "shaky";
+    this.restarts = Math.max(0, this.restarts - 1);
+    this.restartAt = now;
+    this.hurry(now);
   }
 
   /** The session is gone, or an offer was refused: join again after a while, longer each time. */
@@ -71,20 +108,49 @@ export class Recovery {
         if (!ready || now < this.retryAt) return null;
         return this.begin("joining", "join", now);
       case "shaky":
-        if (!ready || now - this.since <= DISCONNECTED_FOR) return null;
-        return this.begin("restarting", "restart", now);
+        if (now - this.since <= DISCONNECTED_FOR) return null;
+        return this.restart(now, ready);
       case "joining":
         if (now - this.since > JOIN_TIMEOUT) this.lost(now);
         return null;
       case "restarting":
-        if (now - this.since > RESTART_TIMEOUT) this.lost(now);
+        return this.restart(now, ready);
+      case "up":
+        this.settle(now);
         return null;
-      default:
+      case "off":
         return null;
     }
   }
 
+  private restart(now: number, ready: boolean): Deed | null {
+    if (!ready || now < this.restartAt) return null;
+    if (this.restarts >= RESTARTS) {
+      this.lost(now);
+      return null;
+    }
+    this.restartAt =
+      now + RESTART_LEAST + this.random() * Math.min(BACKOFF_MAX, 2 * BACKOFF_FIRST * 2 ** this.restarts);
+    this.restarts += 1;
+    return this.begin("restarting", "restart", now);
+  }
+
+  private settle(now: number): void {
+    if (this.phase !== "up" || now - this.since < PROVEN_AFTER) return;
+    this.restarts = 0;
+    this.restartAt = 0;
+  }
+
+  private hurry(now: number): void {
+    this.since = now - DISCONNECTED_FOR - 1;
+  }
+
   private begin(phase: "joining" | "restarting", deed: Deed, now: number): Deed {
+    if (phase === "joining") {
+      this.doubted = false;
+      this.restarts = 0;
+      this.restartAt = 0;
+    }
     this.phase = phase;
     this.since = now;
     return deed;

@@ -57,8 +57,8 @@ export class Slot {
 
   /** A frame was presented whose last packet arrived at `received`. Gives what is to be reported, if anything. */
   frame(received: number, now: number, delay: number): Sight | null {
-    if (this.wanted === null || this.settledAt === null) return null;
-    if (this.told?.state !== "live" || this.told.stream !== this.wanted) return null;
+    if (this.settledAt === null) return null;
+    if (!this.isSent) return null;
     if (received < Math.max(this.settledAt, this.toldAt)) return null;
     this.frameAt = now;
     this.delay = delay;
@@ -73,6 +73,11 @@ export class Slot {
   /** The element shows a frame of the wanted stream. */
   get hasPicture(): boolean {
     return this.frameAt !== null;
+  }
+
+  /** By the server's word packets of what is wanted leave for this slot. */
+  get isSent(): boolean {
+    return this.wanted !== null && this.told?.state === "live" && this.told.stream === this.wanted;
   }
 
   frozenFor(now: number): number {

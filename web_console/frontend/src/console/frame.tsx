@@ -15,7 +15,7 @@ import { ModelContext, useModel } from "./context.ts";
 import { DutyBar } from "./duty-bar.tsx";
 import { later } from "./lazy.tsx";
 import { Menu } from "./menu.tsx";
-import type { ConsoleModel, Page } from "./model.ts";
+import { type ConsoleModel, PAGES, type Page } from "./model.ts";
 import { TalkBar } from "./talk-bar.tsx";
 import { UndoOffer } from "./undo.tsx";
 
@@ -25,6 +25,8 @@ const side = () => import("./side-panel.tsx");
 for (const part of [wall, side]) void part().catch(() => undefined); // of the first screen: fetched at once
 const WallPage = later(async () => (await wall()).WallPage);
 const SidePanel = later(async () => (await side()).SidePanel);
+const AuditPage = later(async () => (await import("./audit.tsx")).AuditPage);
+const DeedDialog = later(async () => (await import("./deeds.tsx")).DeedDialog);
 const RadioPage = later(async () => (await import("./radio.tsx")).RadioPage);
 const Boxes = later(async () => (await import("./boxes.tsx")).Boxes);
 const Help = later(async () => (await import("./help.tsx")).Help);
@@ -55,6 +57,7 @@ export function Console({ model }: { model: ConsoleModel }) {
           <WallPage />
           {model.page.value === "/radio" && <RadioPage />}
           {model.page.value === "/health" && <HealthPage />}
+          {model.page.value === "/admin/audit" && model.may("audit.read") && <AuditPage />}
         </main>
         <SidePanel />
       </div>
@@ -70,6 +73,7 @@ export function Console({ model }: { model: ConsoleModel }) {
       {model.desk.box.value && <Boxes />}
       {model.helpOpen.value && <Help />}
       {model.inviteOpen.value && <Invite />}
+      <DeedDialog />
     </ModelContext.Provider>
   );
 }
@@ -165,13 +169,22 @@ function TopBar() {
 function LinkChips() {
   const model = useModel();
   const status = model.link.status.value;
+  // without the server nothing is known, of media neither: what was said last must not look like now
+  const lost: ChipState | null =
+    status.phase !== "ready" && (status.everReady || status.ended)
+      ? {
+          words: "link_lost",
+          tone: "gone",
+          icon: "unplug",
+          since: clockTime(serverTime() - (now() - status.heard)),
+        }
+      : null;
   const server: ChipState =
-    status.phase === "ready"
+    lost ??
+    (status.phase === "ready"
       ? { words: "link_ok", tone: "live", icon: "circle-check" }
-      : status.everReady || status.ended
-        ? { words: "link_lost", tone: "fault", icon: "unplug" }
-        : { words: "link_connecting", tone: "wait", icon: "hourglass" };
-  const media = MEDIA[model.media.peer.phase.value] ?? MEDIA.off;
+      : { words: "link_connecting", tone: "wait", icon: "hourglass" });
+  const media = lost ?? MEDIA[model.media.peer.phase.value] ?? MEDIA.off;
   const trip = model.media.roundTrip.value;
   return (
     <div class="links-state">
@@ -181,7 +194,7 @@ function LinkChips() {
           name={t("link_media")}
           state={media}
           id="media"
-          {...(trip === null ? {} : { title: t("round_trip", { n: Math.round(trip * 1000) }) })}
+          {...(trip === null || lost ? {} : { title: t("round_trip", { n: Math.round(trip * 1000) }) })}
         />
       )}
     </div>
@@ -192,6 +205,8 @@ interface ChipState {
   words: ConsoleKey;
   tone: string;
   icon: IconName;
+  /** Time of day at which it was last true, where it is a past. */
+  since?: string;
 }
 
 const MEDIA: Record<string, ChipState> = {
@@ -208,7 +223,7 @@ function Chip({ name, state, id, title }: { name: string; state: ChipState; id: 
     <span class={`link-chip tone-${state.tone}`} data-link={id} data-words={state.words} title={title}>
       <span class="dim">{name}</span>
       <Icon name={state.icon} size={14} />
-      {t(state.words)}
+      {state.since ? t("link_since", { state: t(state.words), time: state.since }) : t(state.words)}
     </span>
   );
 }
@@ -285,13 +300,14 @@ const RAIL: readonly { page: Page; key: ConsoleKey; icon: IconName; keys: string
   { page: "/wall", key: "nav_wall", icon: "layout-grid", keys: "G W" },
   { page: "/radio", key: "nav_radio", icon: "radio", keys: "G R" },
   { page: "/health", key: "nav_health", icon: "activity", keys: "G H" },
+  { page: "/admin/audit", key: "nav_audit", icon: "scroll-text", keys: "G A" },
 ];
 
 function Rail() {
   const model = useModel();
   return (
     <nav class="rail" aria-label={t("nav")}>
-      {RAIL.map(({ page, key, icon, keys }) => (
+      {RAIL.filter(({ page }) => model.may(PAGES[page])).map(({ page, key, icon, keys }) => (
         <a
           key={page}
           href={page}

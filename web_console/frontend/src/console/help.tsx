@@ -23,7 +23,7 @@ const KEYS: readonly (readonly [readonly string[], ConsoleKey])[] = [
   [["/", "Ctrl+K"], "key_search"],
   [["["], "key_panel"],
   [["]"], "key_side"],
-  [["G W", "G R", "G H"], "key_pages"],
+  [["G W", "G R", "G H", "G A"], "key_pages"],
   [["?"], "key_help"],
   [["Esc"], "key_close"],
 ];

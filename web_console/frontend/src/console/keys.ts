@@ -1,12 +1,17 @@
 /** The console's keys, by `event.code`, so that no keyboard layout or input method changes them. */
 
-import type { ConsoleModel, Page } from "./model.ts";
+import { type ConsoleModel, PAGES, type Page } from "./model.ts";
 import { listen, tileAction } from "./tile-acts.ts";
 
 const CHORD_S = 1.5;
 const TYPED_S = 4;
 const MAX_DIGITS = 5;
-const PAGE_KEYS: Record<string, Page> = { KeyW: "/wall", KeyR: "/radio", KeyH: "/health" };
+const PAGE_KEYS: Record<string, Page> = {
+  KeyW: "/wall",
+  KeyR: "/radio",
+  KeyH: "/health",
+  KeyA: "/admin/audit",
+};
 
 export function installKeys(model: ConsoleModel): void {
   let chordUntil = 0;
@@ -21,7 +26,7 @@ export function installKeys(model: ConsoleModel): void {
   const single = (event: KeyboardEvent): boolean => {
     const { code } = event;
     const page = PAGE_KEYS[code];
-    if (page && performance.now() < chordUntil) {
+    if (page && model.may(PAGES[page]) && performance.now() < chordUntil) {
       chordUntil = 0;
       model.go(page);
       return true;

@@ -11,6 +11,7 @@ import { radio } from "../strings/radio.ts";
 import { clockTime, duration, shortTime } from "../times.ts";
 import { positionOf } from "../wall.ts";
 import { useModel } from "./context.ts";
+import { Menu } from "./menu.tsx";
 import { STREAM_DRAG } from "./tile-acts.ts";
 
 const KINDS: Record<string, ConsoleKey> = {
@@ -276,8 +277,42 @@ function Card({ line }: { line: Line }) {
             </button>
           </>
         )}
+        <CardMenu unit={unit} stream={stream} />
       </div>
     </section>
+  );
+}
+
+/** What else can be done with the unit, and for whom. */
+function CardMenu({ unit, stream }: { unit: Unit; stream: Stream | null }) {
+  const model = useModel();
+  const closable = stream !== null && stream.state !== "offline" && model.may("stream.close");
+  if (!model.may("unit.edit") && !closable) return null;
+  return (
+    <Menu side="right" up label={<Icon name="ellipsis-vertical" />} name={t("card_more")}>
+      {model.may("unit.edit") && (
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            model.deed.value = { kind: "rename", unit: unit.id };
+          }}
+        >
+          <Icon name="pencil" /> {t("rename")}
+        </button>
+      )}
+      {closable && (
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            model.deed.value = { kind: "close", stream: stream.id };
+          }}
+        >
+          <Icon name="link-2-off" /> {t("close_stream")}
+        </button>
+      )}
+    </Menu>
   );
 }
 

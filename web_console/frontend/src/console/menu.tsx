@@ -6,11 +6,13 @@ export function Menu({
   label,
   name,
   side = "left",
+  up = false,
   children,
 }: {
   label: ComponentChildren;
   name: string;
   side?: "left" | "right";
+  up?: boolean;
   children: ComponentChildren;
 }) {
   const [open, setOpen] = useState(false);
@@ -46,7 +48,7 @@ export function Menu({
       >
         {label}
       </button>
-      {open && <div class={`menu-box menu-${side}`}>{children}</div>}
+      {open && <div class={`menu-box menu-${side} ${up ? "menu-up" : ""}`}>{children}</div>}
     </div>
   );
 }

@@ -12,8 +12,17 @@ import * as wallOf from "../wall.ts";
 import { EMPTY_WALL, type Layout, type Wall } from "../wall.ts";
 import { Desk } from "./desk.ts";
 
-export const PAGES = ["/wall", "/radio", "/health"] as const;
-export type Page = (typeof PAGES)[number];
+/** Every page, with the right without which it is not shown. */
+export const PAGES = {
+  "/wall": "stream.watch",
+  "/radio": "talk.use",
+  "/health": "health.read",
+  "/admin/audit": "audit.read",
+} as const;
+export type Page = keyof typeof PAGES;
+
+/** What a dialog is about to be done to. */
+export type Deed = { kind: "rename"; unit: string } | { kind: "close"; stream: string };
 
 const KINDS = [
   ...(["unit", "device", "stream", "link", "health"] as const),
@@ -45,6 +54,7 @@ export class ConsoleModel {
   readonly singleKeys = signal(load("single-keys", true));
   readonly helpOpen = signal(false);
   readonly inviteOpen = signal(false);
+  readonly deed = signal<Deed | null>(null);
   readonly search = signal("");
   /** Unit whose card is shown. */
   readonly selected = signal<string | null>(null);
@@ -128,8 +138,11 @@ export class ConsoleModel {
   // ------------------------------------------------------------------ pages
 
   go(path: string, push = true): void {
-    const page = PAGES.find((one) => one === path) ?? "/wall";
-    if (push && page !== location.pathname) history.pushState(null, "", page);
+    const page = path in PAGES && this.may(PAGES[path as Page]) ? (path as Page) : "/wall";
+    if (page !== location.pathname) {
+      if (push) history.pushState(null, "", page);
+      else history.replaceState(null, "", page);
+    }
     this.page.value = page;
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Stream } from "../messages.ts";
-import { type LiveFacts, liveState } from "./live.ts";
+import { type LiveFacts, liveState, unheard } from "./live.ts";
 
 const stream = (over: Partial<Stream>): Stream => ({
   id: "s",
@@ -56,5 +56,14 @@ describe("live", () => {
   });
   it("is off when nobody wants it, even while the server still shows the rest of it", () => {
     expect(liveState({ ...fine, wanted: false })).toEqual({ kind: "off" });
+  });
+});
+
+describe("a phone is not heard", () => {
+  it("when neither its picture nor its sound arrives", () => {
+    expect(unheard(stream({ state: "stalled", audioLive: false }))).toBe(true);
+    expect(unheard(stream({ state: "stalled", audioLive: true }))).toBe(false);
+    expect(unheard(stream({ state: "offline", audioLive: false }))).toBe(false);
+    expect(unheard(undefined)).toBe(false);
   });
 });

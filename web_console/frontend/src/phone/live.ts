@@ -35,6 +35,11 @@ function arrives(stream: Stream, capturing: LiveFacts["capturing"]): boolean {
   return capturing === "video" ? stream.state === "live" : capturing === "audio" && stream.audioLive;
 }
 
+/** By the server's word nothing of this phone arrives there: not that its camera was taken away while it can be heard. */
+export function unheard(stream: Stream | undefined): boolean {
+  return stream?.state === "stalled" && !stream.audioLive;
+}
+
 function causeOf(facts: LiveFacts): string {
   if (!facts.linkReady) return "no_server";
   if (facts.capturing === "nothing") return "no_capture";

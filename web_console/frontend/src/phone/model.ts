@@ -8,7 +8,7 @@ import { Peer } from "../peer.ts";
 import { forget, load, save } from "../storage.ts";
 import { applyDelta, applySnapshot, EMPTY, type World } from "../store.ts";
 import { Capture } from "./capture.ts";
-import { type LiveState, liveState } from "./live.ts";
+import { type LiveState, liveState, unheard } from "./live.ts";
 import * as positions from "./positions.ts";
 import { type Uplink, uplinkOf } from "./uplink.ts";
 
@@ -109,6 +109,8 @@ export class PhoneModel {
         delete this.senders.video;
         this.uplink.value = null;
       },
+      expecting: (sending) => sending, // it is answered with what arrived of it
+      unheard: () => unheard(this.stream.peek()),
     });
   }
 
@@ -133,6 +135,9 @@ export class PhoneModel {
     });
     effect(() => {
       if (this.peer.problem.value && this.peer.phase.value === "off" && this.wanted.peek()) this.stop();
+    });
+    effect(() => {
+      if (unheard(this.stream.value)) this.peer.reconsider();
     });
     effect(() => {
       void this.senders.video?.replaceTrack(this.capture.video.value);

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { actionWords, auditProblemStrings, auditStrings, chainProblem } from "./audit.ts";
 import { causeStrings } from "./causes.ts";
 import { commonStrings, errorStrings, errorWords } from "./common.ts";
 import { consoleStrings } from "./console.ts";
@@ -29,6 +30,8 @@ const CHINESE: Record<keyof typeof ENGLISH, Dictionary> = {
   boxes: boxStrings,
   talk: talkStrings,
   talkCauses: talkCauseStrings,
+  audit: auditStrings,
+  auditProblems: auditProblemStrings,
 };
 const PAIRS = Object.entries(CHINESE).map(([area, zh]): [string, { zh: Dictionary; en: Dictionary }] => [
   area,
@@ -62,7 +65,7 @@ describe.each(PAIRS)("%s", (area, { zh, en }) => {
     }
   });
 
-  it.skipIf(["errors", "causes", "health", "talkCauses"].includes(area))(
+  it.skipIf(["errors", "causes", "health", "talkCauses", "audit", "auditProblems"].includes(area))(
     "has no key that no page uses",
     () => {
       const unused = Object.keys(zh).filter((key) => !sources.includes(`"${key}"`) && !templated(key));
@@ -103,6 +106,30 @@ describe("the protocol's codes", () => {
     const causes = [...table.matchAll(/^\| `(\w+)` \|/gm)].map((found) => found[1] ?? "");
     expect(causes.length).toBeGreaterThan(12);
     expect(causes.filter((code) => !(code in talkCauseStrings))).toEqual([]);
+  });
+});
+
+describe("the audit log", () => {
+  const SERVER = join(ROOT, "..", "..", "server");
+  const python = readdirSync(SERVER, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".py"))
+    .map((name) => readFileSync(join(SERVER, name), "utf8"))
+    .join("\n");
+  it("has words for everything that is written into it", () => {
+    const actions = [
+      ...python.matchAll(/\baction="([\w.]+)"/g),
+      ...python.matchAll(/_change\(\s*\w+, "([\w.]+)"/g),
+    ].map((found) => found[1] ?? "");
+    expect(actions.length).toBeGreaterThan(15);
+    expect(actions.filter((action) => actionWords(action) === action)).toEqual([]);
+  });
+  it("has words for everything that can be wrong with the chain", () => {
+    const audit = readFileSync(join(SERVER, "auth", "audit.py"), "utf8");
+    const problems = [...audit.matchAll(/(?:return|problem=)\s?f?"([a-z][^"{]{6,})/g)].map(
+      (found) => found[1] ?? "",
+    );
+    expect(problems.length).toBeGreaterThanOrEqual(5);
+    expect(problems.filter((problem) => chainProblem(problem) === problem)).toEqual([]);
   });
 });
 

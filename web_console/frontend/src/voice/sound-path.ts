@@ -36,6 +36,8 @@ export class SoundPath {
       prepare: (pc) => this.prepare(pc),
       answered: (answer) => this.answered(answer),
       gone: () => this.gone(),
+      expecting: (sending) => sending || this.slots.some((slot) => slot.heard.peek().talker !== null),
+      unheard: () => false, // then the floor is lost, which is told
     });
   }
 

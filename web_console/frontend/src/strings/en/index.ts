@@ -1,4 +1,5 @@
 /** Every sentence in English, by area: fetched when somebody wants it. */
+import { audit, auditProblems } from "./audit.ts";
 import { causes } from "./causes.ts";
 import { common, errors } from "./common.ts";
 import { console } from "./console.ts";
@@ -10,6 +11,8 @@ import { boxes } from "./radio-boxes.ts";
 import { talk, talkCauses } from "./talk.ts";
 
 export const ENGLISH = {
+  audit,
+  auditProblems,
   boxes,
   causes,
   common,
