@@ -125,6 +125,26 @@ async def test_who_comes_second_waits_and_is_put_through(pair: Pair) -> None:
     await chief.until_silent()
 
 
+async def test_an_officer_of_the_same_rank_waits_or_barges_in(pair: Pair) -> None:
+    chief, wang = pair
+    for console in pair:
+        await console.choose("全员")
+    await chief.page.keyboard.down("F8")
+    await expect(chief.state).to_contain_text("▲ 发话")
+    await wang.page.keyboard.down("F8")
+    await expect(wang.state).to_contain_text("强插")
+    await wang.page.keyboard.up("F8")
+    await wang.page.keyboard.down("Shift")
+    await wang.page.keyboard.down("F8")
+    await wang.page.keyboard.up("Shift")
+    await expect(wang.state).to_contain_text("▲ 发话")
+    await expect(chief.state).to_contain_text("被强插")
+    await chief.until_hears()
+    for console in pair:
+        await console.page.keyboard.up("F8")
+    await chief.until_silent()
+
+
 async def test_the_last_words_are_heard_again_by_one_key(pair: Pair) -> None:
     chief, wang = pair
     await chief.page.keyboard.down("F8")
@@ -141,7 +161,8 @@ async def test_the_last_words_are_heard_again_by_one_key(pair: Pair) -> None:
     await expect(wang.card(GROUP).locator(".icon-history")).to_be_visible()
     await screenshot(wang.page, "talk-recall")
     await wang.page.keyboard.press("F2")
-    await expect(wang.page.locator(".recall .playing")).to_contain_text("wang")  # one further back
+    # one further back of the selected group
+    await expect(wang.page.locator(".recall .playing")).to_contain_text("wang")
     await wang.page.get_by_title("停止回放").click()
     await expect(wang.page.locator(".recall .playing")).to_have_count(0)
 

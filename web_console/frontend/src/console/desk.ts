@@ -146,7 +146,12 @@ export class Desk {
     this.say(over ? "unmuted" : "muted", { name: this.nameOf(group) });
   }
 
-  // ------------------------------------------------------------------ all-call and alarms
+  // ------------------------------------------------------------------ keys, all-call and alarms
+
+  /** `bargeIn` (强插): also from a talker of the own rank. */
+  talkDown(source: string, bargeIn: boolean): void {
+    this.talk.down(source, { how: "groups", groups: this.talk.target, bargeIn });
+  }
 
   /** F9 or its button: the first press arms, the second one talks. */
   allCallDown(source: string): void {

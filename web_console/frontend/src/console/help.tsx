@@ -6,6 +6,7 @@ import { Dialog } from "./dialog.tsx";
 
 const KEYS: readonly (readonly [readonly string[], ConsoleKey])[] = [
   [["F8"], "key_talk"],
+  [["Shift+F8"], "key_barge_in"],
   [["F9", "F9"], "key_all_call"],
   [["1-9", "Shift"], "key_groups"],
   [["F2"], "key_recall"],

@@ -140,14 +140,14 @@ function TalkButton() {
       onPointerDown={(event) => {
         if (event.button !== 0) return;
         event.currentTarget.setPointerCapture(event.pointerId);
-        voice.down("pointer");
+        desk.talkDown("pointer", event.shiftKey);
       }}
       onLostPointerCapture={() => voice.up("pointer")}
       onContextMenu={(event) => event.preventDefault()}
       onKeyDown={(event) => {
         if (event.code !== "Space") return;
         event.preventDefault();
-        if (!event.repeat) voice.down("space");
+        if (!event.repeat) desk.talkDown("space", event.shiftKey);
       }}
       onKeyUp={(event) => {
         if (event.code === "Space") voice.up("space");

@@ -10,14 +10,14 @@ export function installTalkKeys(desk: Desk, alsoRightCtrl: () => boolean): void 
   const act = (event: KeyboardEvent): boolean => {
     switch (event.code) {
       case "F8":
-        if (!event.repeat) desk.talk.down("F8");
+        if (!event.repeat) desk.talkDown("F8", event.shiftKey);
         return true;
       case "F9":
         if (!event.repeat) desk.allCallDown("F9");
         return true;
       case "ControlRight":
         if (!alsoRightCtrl()) return false;
-        if (!event.repeat) desk.talk.down("ControlRight");
+        if (!event.repeat) desk.talkDown("ControlRight", event.shiftKey);
         return true;
       case "F2":
         if (!event.repeat) void desk.recall();

@@ -251,6 +251,7 @@ const zh = {
   key_panel: "收起 / 展开左栏",
   key_pages: "前往视频墙 / 对讲 / 运行监测 / 审计日志（限管理员）",
   key_talk: "按住讲话（输入文字时也行；脚踏开关映射为 F8）",
+  key_barge_in: "强插：从同级的讲话人手中接过讲话权",
   key_all_call: "全呼：先按一次，3 秒内再按住讲话",
   key_groups: "选组；加 Shift 为多选",
   key_recall: "回放上一段；再按再往前一段",

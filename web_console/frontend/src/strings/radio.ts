@@ -38,7 +38,7 @@ const zh = {
   ready: "待发话",
   ready_hint: "按住 F8 讲话，松开即停",
   keep_holding: "请按住，轮到时自动接通",
-  waits_for: "正在讲话：{name}。请按住，轮到时自动接通",
+  waits_for: "正在讲话：{name}。请按住等候，或松开后按 Shift+F8 强插",
   limit_near: "快到时限，请尽快讲完",
   bus_selected: "选中组音量",
   bus_unselected: "未选组音量",

@@ -21,6 +21,8 @@ export interface Wish {
   how: "groups" | "all_call" | "emergency";
   groups: readonly string[];
   urgency?: "normal" | "peril";
+  /** 强插: take the floor from a talker of one's own rank, too. */
+  bargeIn?: boolean;
   /** Of an emergency. */
   emergency?: Commands["emergency.start"]["fields"];
 }

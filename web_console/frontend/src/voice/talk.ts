@@ -201,7 +201,7 @@ export class Talk {
         ? await this.link.command("call.all", {}, "now")
         : await this.link.command(
             "floor.request",
-            { groups: [...wish.groups], urgency: wish.urgency ?? "normal" },
+            { groups: [...wish.groups], bargeIn: wish.bargeIn ?? false, urgency: wish.urgency ?? "normal" },
             "now",
           );
     return outcome.ok ? { ok: true as const, value: outcome.value.answers } : outcome;

@@ -198,6 +198,7 @@ export const console: Record<keyof typeof consoleStrings, string> = {
   key_panel: "Hide / show the left panel",
   key_pages: "Go to video wall / radio / health / audit log (administrators)",
   key_talk: "Hold to talk (also while typing; map a foot pedal to F8)",
+  key_barge_in: "Barge in: take the floor from a talker of your own rank",
   key_all_call: "All-call: press once, then hold within 3 s",
   key_groups: "Select a group; with Shift: several",
   key_recall: "Play the last transmission; again: one further back",

@@ -35,7 +35,7 @@ export const radio: Record<keyof typeof radioStrings, string> = {
   ready: "Ready",
   ready_hint: "Hold F8 to talk",
   keep_holding: "Keep holding: your turn comes by itself",
-  waits_for: "{name} is talking. Keep holding: your turn comes by itself",
+  waits_for: "{name} is talking. Keep holding, or let go and press Shift+F8 to barge in",
   limit_near: "Time is nearly up",
   bus_selected: "Volume of selected groups",
   bus_unselected: "Volume of the other groups",
