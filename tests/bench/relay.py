@@ -132,6 +132,7 @@ def text_of(report: Report) -> str:
             "added_delay_ms_p50",
             "added_delay_ms_p95",
             "added_delay_ms_p99",
+            "direct_delay_ms_p99",
         )
     }
     lines = [

@@ -35,10 +35,13 @@ METHOD: Final = {
     "join_ms_p95": "at half load, one at a time: from the POST to the first packet of a key frame at the viewer",
     "added_delay_ms": "at half load (20 publishers, 200 video deliveries): from making a packet in the publisher's"
     " process to its clear form in a viewer's; nothing is subtracted; `direct` is the same for packets sent straight"
-    " to that viewer's process by UDP",
+    " to that viewer's process by UDP (`direct_delay_ms_p99`): what the two ends and the machine add by themselves",
     "void": f"a measurement with less than {MIN_IDLE:.0%} of the machine idle or less than {MIN_DELIVERED:.0%} of the"
     " packets delivered does not count; it is repeated, and when every try was void the figure is null with the reason",
 }
+
+
+DELAYS: Final = ("added_delay_ms_p99", "added_delay_ms_p95", "added_delay_ms_p50", "direct_delay_ms_p99")
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +134,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     added_delay_ms_p99: float | None
     added_delay_ms_p95: float | None
     added_delay_ms_p50: float | None
+    direct_delay_ms_p99: float | None
     added_delay_ms_by_kind: dict[str, dict[str, float]]
     join_ms: dict[str, float]
     cpu_us_per_packet_by_subject: dict[str, float | None]
@@ -188,7 +192,7 @@ def make_report(measured: Measurements) -> Report:
     last = measured.half_load[-1] if measured.half_load else None
     if half is None:
         why = not_measured if last is None else "void, " + _void_delays(last)
-        reasons |= dict.fromkeys(("added_delay_ms_p99", "added_delay_ms_p95", "added_delay_ms_p50"), why)
+        reasons |= dict.fromkeys(DELAYS, why)
     if joins is None:
         reasons["join_ms_p95"] = not_measured if last is None else "void, " + _void_joins(last)
     every = [] if half is None else half.key_delays + half.delta_delays + half.sound_delays
@@ -206,6 +210,7 @@ def make_report(measured: Measurements) -> Report:
         added_delay_ms_p99=_milliseconds(every, 99),
         added_delay_ms_p95=_milliseconds(every, 95),
         added_delay_ms_p50=_milliseconds(every, 50),
+        direct_delay_ms_p99=_milliseconds([] if half is None else half.direct_delays, 99),
         added_delay_ms_by_kind={} if half is None else _by_kind(half),
         join_ms={} if joins is None else _join_steps(joins),
         cpu_us_per_packet_by_subject={

@@ -95,6 +95,7 @@ def test_the_figures_by_name() -> None:
     assert report["added_delay_ms_p50"] == 50.0
     assert report["added_delay_ms_p99"] == 99.0
     assert report["added_delay_ms_by_kind"]["direct"]["p99"] == 0.5
+    assert report["direct_delay_ms_p99"] == 0.5
     assert report["cpu_us_per_packet_by_viewers"] == {"10": 6.0, "400": 4.8}
     assert report["runs"][0]["net_us_per_packet"] == 4.7  # 48,000 us without 2 s of 500
     assert report["idle_least"] == 0.5
@@ -169,6 +170,7 @@ def test_what_was_broken_off_says_so() -> None:
         "added_delay_ms_p99": "the server refuses",
         "added_delay_ms_p95": "the server refuses",
         "added_delay_ms_p50": "the server refuses",
+        "direct_delay_ms_p99": "the server refuses",
     }
 
 
