@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import ctypes
 import functools
 import gc
@@ -52,7 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
         connected.setblocking(False)
     else:
         connected, listening = None, listen(options.socket)
-    take_priority(settings.nice)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             gc.collect()
@@ -111,12 +109,6 @@ def listen(path: Path) -> socket.socket:
     sock.setblocking(False)
     early.rename(path)
     return sock
-
-
-def take_priority(nice: int) -> None:
-    """Go before others where that is allowed (root, CAP_SYS_NICE or RLIMIT_NICE); else stay as started."""
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
 def die_with_parent() -> None:

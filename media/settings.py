@@ -10,7 +10,6 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Rates in bit/s. `max_transports`: peers at once, connected or not. `handshakes_per_second`: DTLS
     handshakes begun; more have to repeat their hello, so that a storm of joins cannot starve others' packets.
-    `nice`: priority of the process (nice(2)), taken when it may: a packet that waits for a processor is late.
     """
 
     log_level: str = "info"
@@ -20,7 +19,6 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_transports: int = 5_000
     handshakes_per_second: int = 200
     statistics_interval: float = 1.0
-    nice: int = -10
     pull_retry_min: float = 1.0  # s until a camera is tried again, doubled up to pull_retry_max
     pull_retry_max: float = 60.0
     recordings: str = ""  # folder that recordings are written below, "" = nothing is recorded

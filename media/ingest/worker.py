@@ -63,8 +63,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
-        os.setpriority(os.PRIO_PROCESS, 0, 0)  # the relay goes before what decodes
     av.logging.set_level(av.logging.PANIC)  # its messages may hold the address with the password
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     sources = {MediaKind.VIDEO: order.video_source, MediaKind.AUDIO: order.audio_source}

@@ -6,9 +6,9 @@ import { serverTime } from "../clock.ts";
 import { csvOf } from "../csv.ts";
 import { Icon } from "../icon.tsx";
 import type { AuditEntry, AuditPage as Page } from "../messages.ts";
-import { actionWords, chainProblem } from "../strings/audit.ts";
+import { type AuditKey, actionWords, auditWord, chainProblem } from "../strings/audit.ts";
 import { errorWords } from "../strings/common.ts";
-import { type ConsoleKey, t } from "../strings/console.ts";
+import { t } from "../strings/console.ts";
 import { clockTime, dateTime } from "../times.ts";
 import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
@@ -28,7 +28,7 @@ interface Read {
 export function AuditPage() {
   const model = useModel();
   const [read, setRead] = useState<Read | null>(null);
-  const [problem, setProblem] = useState<{ what: ConsoleKey; problem: Problem } | null>(null);
+  const [problem, setProblem] = useState<{ what: AuditKey; problem: Problem } | null>(null);
   const [exporting, setExporting] = useState<number | null>(null);
   const shown = model.page.value === "/admin/audit";
   const ready = model.link.status.value.phase === "ready";
@@ -76,17 +76,17 @@ export function AuditPage() {
       <header>
         <h1>{t("nav_audit")}</h1>
         {read && <Chain page={read.page} />}
-        {read && <span class="dim num">{t("audit_true_at", { time: clockTime(read.at) })}</span>}
+        {read && <span class="dim num">{auditWord("audit_true_at", { time: clockTime(read.at) })}</span>}
         <span class="spring" />
         <button type="button" onClick={() => void show([0])}>
-          <Icon name="refresh-cw" /> {t("audit_refresh")}
+          <Icon name="refresh-cw" /> {auditWord("audit_refresh")}
         </button>
         <button type="button" disabled={exporting !== null} onClick={() => void exportAll()}>
           <Icon name="download" />{" "}
-          {exporting === null ? t("audit_export") : t("audit_exporting", { n: exporting })}
+          {exporting === null ? auditWord("audit_export") : auditWord("audit_exporting", { n: exporting })}
         </button>
       </header>
-      {problem && <ProblemNotice what={t(problem.what)} problem={problem.problem} wait={0} />}
+      {problem && <ProblemNotice what={auditWord(problem.what)} problem={problem.problem} wait={0} />}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by the keyboard */}
       <section class="audit-table" aria-label={t("nav_audit")} tabIndex={0}>
         <table>
@@ -94,7 +94,7 @@ export function AuditPage() {
             <tr>
               {COLUMNS.map((key) => (
                 <th key={key} scope="col">
-                  {t(key)}
+                  {auditWord(key)}
                 </th>
               ))}
             </tr>
@@ -105,15 +105,15 @@ export function AuditPage() {
             ))}
           </tbody>
         </table>
-        {read && entries.length === 0 && <p class="dim">{t("audit_none")}</p>}
+        {read && entries.length === 0 && <p class="dim">{auditWord("audit_none")}</p>}
       </section>
       <footer>
         <button type="button" disabled={path.length < 2} onClick={() => void show(path.slice(0, -1))}>
-          <Icon name="chevron-left" /> {t("audit_newer")}
+          <Icon name="chevron-left" /> {auditWord("audit_newer")}
         </button>
         <span class="num dim">{entries.length > 0 && `${entries[0]?.seq} – ${last}`}</span>
         <button type="button" disabled={last <= 1} onClick={() => void show([...path, last])}>
-          {t("audit_older")} <Icon name="chevron-right" />
+          {auditWord("audit_older")} <Icon name="chevron-right" />
         </button>
       </footer>
     </div>
@@ -129,7 +129,7 @@ const COLUMNS = [
   "audit_result",
   "audit_address",
   "audit_detail",
-] as const satisfies readonly ConsoleKey[];
+] as const satisfies readonly AuditKey[];
 
 const isBad = (page: Page | undefined, entry: AuditEntry): boolean =>
   page !== undefined && !page.verified && entry.seq >= page.firstBad;
@@ -143,8 +143,8 @@ function Chain({ page }: { page: Page }) {
     >
       <Icon name={page.verified ? "shield-check" : "octagon-alert"} />
       {page.verified
-        ? t("audit_intact")
-        : t("audit_broken", { n: page.firstBad, problem: chainProblem(page.problem) })}
+        ? auditWord("audit_intact")
+        : auditWord("audit_broken", { n: page.firstBad, problem: chainProblem(page.problem) })}
     </span>
   );
 }
@@ -170,7 +170,7 @@ function Line({ entry, bad }: { entry: AuditEntry; bad: boolean }) {
       <td class={ok ? "" : "tone-fault"} title={entry.result}>
         <span class="with-icon">
           <Icon name={ok ? "check" : "circle-alert"} size={14} />
-          {ok ? t("audit_ok") : errorWords(entry.result).reason}
+          {ok ? auditWord("audit_ok") : errorWords(entry.result).reason}
         </span>
       </td>
       <td class="num">{entry.address}</td>
@@ -179,21 +179,21 @@ function Line({ entry, bad }: { entry: AuditEntry; bad: boolean }) {
   );
 }
 
-const ROLES: Record<string, ConsoleKey> = {
-  admin: "role_admin",
-  dispatcher: "role_dispatcher",
-  field: "role_field",
-  device: "actor_device",
-  guest: "actor_guest",
+const ROLES: Record<string, () => string> = {
+  admin: () => t("role_admin"),
+  dispatcher: () => t("role_dispatcher"),
+  field: () => t("role_field"),
+  device: () => auditWord("actor_device"),
+  guest: () => auditWord("actor_guest"),
 };
 
 /** "admin:0198…:总值班" */
 function actorWords(actor: string): { name: string; role: string } {
-  if (actor === "nobody") return { name: t("actor_nobody"), role: "" };
+  if (actor === "nobody") return { name: auditWord("actor_nobody"), role: "" };
   const [role = "", id = "", ...rest] = actor.split(":");
-  if (role === "cli") return { name: id, role: t("actor_operator") };
+  if (role === "cli") return { name: id, role: auditWord("actor_operator") };
   const key = ROLES[role];
-  return { name: rest.join(":") || id || actor, role: key ? t(key) : "" };
+  return { name: rest.join(":") || id || actor, role: key ? key() : "" };
 }
 
 const ID = /^[0-9a-f]{8}-[0-9a-f-]{27}$/;
@@ -204,15 +204,15 @@ function objectWords(model: ReturnType<typeof useModel>, object: string): string
   if (stream.has(object)) return model.nameOf(object);
   const named = unit.get(object) ?? device.get(object) ?? link.get(object);
   if (named) return named.name;
-  if (object === "newest") return t("audit_newest");
+  if (object === "newest") return auditWord("audit_newest");
   const before = /^before (\d+)$/.exec(object)?.[1];
-  if (before) return t("audit_before", { n: before });
+  if (before) return auditWord("audit_before", { n: before });
   return ID.test(object) ? `${object.slice(0, 8)}… ${object.slice(-6)}` : object;
 }
 
 function table(entries: readonly AuditEntry[]): string {
   return csvOf(
-    [...COLUMNS, "audit_hash" as const].map((key) => t(key)),
+    [...COLUMNS, "audit_hash" as const].map((key) => auditWord(key)),
     entries.map((one) => [
       one.seq,
       dateTime(one.time),

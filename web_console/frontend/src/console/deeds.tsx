@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Problem } from "../api.ts";
 import { Icon } from "../icon.tsx";
-import { t } from "../strings/console.ts";
+import { deed } from "../strings/deeds.ts";
 import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
@@ -38,11 +38,11 @@ function Rename({ id }: { id: string }) {
     close();
   };
   return (
-    <Dialog title={t("rename_title")} close={close}>
+    <Dialog title={deed("rename_title")} close={close}>
       <form class="deed" onSubmit={submit}>
-        {problem && <ProblemNotice what={t("rename_title")} problem={problem} wait={0} />}
+        {problem && <ProblemNotice what={deed("rename_title")} problem={problem} wait={0} />}
         <div class="field">
-          <label for="rename">{t("rename_new")}</label>
+          <label for="rename">{deed("rename_new")}</label>
           <input
             id="rename"
             value={name}
@@ -53,7 +53,7 @@ function Rename({ id }: { id: string }) {
           />
         </div>
         <button type="submit" class="primary" disabled={busy || same}>
-          <Icon name={busy ? "loader-circle" : "check"} /> {t("rename_do")}
+          <Icon name={busy ? "loader-circle" : "check"} /> {deed("rename_do")}
         </button>
       </form>
     </Dialog>
@@ -79,12 +79,12 @@ function CloseStream({ id }: { id: string }) {
     close();
   };
   return (
-    <Dialog title={t("close_what", { name })} close={close}>
+    <Dialog title={deed("close_what", { name })} close={close}>
       <div class="deed">
-        <p>{stream?.via === "rtsp" ? t("close_effect_camera") : t("close_effect")}</p>
-        {problem && <ProblemNotice what={t("close_what", { name })} problem={problem} wait={0} />}
+        <p>{stream?.via === "rtsp" ? deed("close_effect_camera") : deed("close_effect")}</p>
+        {problem && <ProblemNotice what={deed("close_what", { name })} problem={problem} wait={0} />}
         <div class="field">
-          <label for="close-reason">{t("close_reason")}</label>
+          <label for="close-reason">{deed("close_reason")}</label>
           <input
             id="close-reason"
             value={reason}
@@ -95,8 +95,8 @@ function CloseStream({ id }: { id: string }) {
           />
         </div>
         <HoldButton
-          label={t("close_hold")}
-          holding={t("close_holding")}
+          label={deed("close_hold")}
+          holding={deed("close_holding")}
           disabled={busy || !reason.trim()}
           act={() => void end()}
         />

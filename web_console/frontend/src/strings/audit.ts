@@ -62,8 +62,41 @@ const PROBLEMS: readonly (readonly [RegExp, keyof typeof zhProblems])[] = [
   [/^a field has the wrong kind/, "damaged"],
 ];
 
+const zhPage = {
+  audit_what: "读取审计日志",
+  audit_export_what: "导出审计日志",
+  audit_intact: "链完整",
+  audit_broken: "从第 {n} 条起不符：{problem}",
+  audit_true_at: "读取于 {time}",
+  audit_refresh: "读取最新",
+  audit_newer: "较新",
+  audit_older: "较早",
+  audit_export: "导出 CSV",
+  audit_exporting: "已读取 {n} 条…",
+  audit_none: "没有记录",
+  audit_seq: "序号",
+  audit_time: "时间",
+  audit_actor: "人员",
+  audit_action: "操作",
+  audit_object: "对象",
+  audit_result: "结果",
+  audit_address: "来源地址",
+  audit_detail: "说明",
+  audit_hash: "校验值",
+  audit_ok: "成功",
+  audit_newest: "最新记录",
+  audit_before: "第 {n} 条之前",
+  actor_nobody: "未登录",
+  actor_operator: "服务器命令行",
+  actor_device: "设备",
+  actor_guest: "邀请链接",
+} as const;
+
+export type AuditKey = keyof typeof zhPage;
 export const auditStrings = zh;
+export const auditPageStrings = zhPage;
 export const auditProblemStrings = zhProblems;
+export const auditWord = translator("auditPage", zhPage);
 const action = translator("audit", zh);
 const problem = translator("auditProblems", zhProblems);
 

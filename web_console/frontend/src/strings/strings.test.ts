@@ -2,10 +2,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { actionWords, auditProblemStrings, auditStrings, chainProblem } from "./audit.ts";
+import { actionWords, auditPageStrings, auditProblemStrings, auditStrings, chainProblem } from "./audit.ts";
 import { causeStrings } from "./causes.ts";
 import { commonStrings, errorStrings, errorWords } from "./common.ts";
 import { consoleStrings } from "./console.ts";
+import { deedStrings } from "./deeds.ts";
 import { ENGLISH } from "./en/index.ts";
 import { enterStrings } from "./enter.ts";
 import { healthStrings, healthWords } from "./health.ts";
@@ -32,6 +33,8 @@ const CHINESE: Record<keyof typeof ENGLISH, Dictionary> = {
   talkCauses: talkCauseStrings,
   audit: auditStrings,
   auditProblems: auditProblemStrings,
+  auditPage: auditPageStrings,
+  deeds: deedStrings,
 };
 const PAIRS = Object.entries(CHINESE).map(([area, zh]): [string, { zh: Dictionary; en: Dictionary }] => [
   area,

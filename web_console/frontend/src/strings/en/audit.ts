@@ -1,4 +1,4 @@
-import type { auditProblemStrings, auditStrings } from "../audit.ts";
+import type { auditPageStrings, auditProblemStrings, auditStrings } from "../audit.ts";
 
 export const audit: Record<keyof typeof auditStrings, string> = {
   "audit.read": "Read the audit log",
@@ -49,4 +49,34 @@ export const auditProblems: Record<keyof typeof auditProblemStrings, string> = {
   changed: "it was changed after it was written",
   cut: "what came after it was cut off",
   damaged: "it is damaged",
+};
+
+export const auditPage: Record<keyof typeof auditPageStrings, string> = {
+  audit_what: "Reading the audit log",
+  audit_export_what: "Exporting the audit log",
+  audit_intact: "The chain is intact",
+  audit_broken: "Wrong from entry {n} on: {problem}",
+  audit_true_at: "Read at {time}",
+  audit_refresh: "Read the newest",
+  audit_newer: "Newer",
+  audit_older: "Older",
+  audit_export: "Export as CSV",
+  audit_exporting: "{n} entries read…",
+  audit_none: "No entries",
+  audit_seq: "Number",
+  audit_time: "Time",
+  audit_actor: "Who",
+  audit_action: "Action",
+  audit_object: "Object",
+  audit_result: "Result",
+  audit_address: "From",
+  audit_detail: "Detail",
+  audit_hash: "Hash",
+  audit_ok: "done",
+  audit_newest: "the newest",
+  audit_before: "before number {n}",
+  actor_nobody: "Not logged in",
+  actor_operator: "Command line of the server",
+  actor_device: "Device",
+  actor_guest: "Join link",
 };

@@ -1,8 +1,9 @@
 /** Every sentence in English, by area: fetched when somebody wants it. */
-import { audit, auditProblems } from "./audit.ts";
+import { audit, auditPage, auditProblems } from "./audit.ts";
 import { causes } from "./causes.ts";
 import { common, errors } from "./common.ts";
 import { console } from "./console.ts";
+import { deeds } from "./deeds.ts";
 import { enter } from "./enter.ts";
 import { health } from "./health.ts";
 import { phone } from "./phone.ts";
@@ -12,11 +13,13 @@ import { talk, talkCauses } from "./talk.ts";
 
 export const ENGLISH = {
   audit,
+  auditPage,
   auditProblems,
   boxes,
   causes,
   common,
   console,
+  deeds,
   enter,
   errors,
   health,
