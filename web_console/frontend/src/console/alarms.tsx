@@ -4,6 +4,7 @@ import { beat, serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { Alarm, AlarmPosition } from "../messages.ts";
 import { radio } from "../strings/radio.ts";
+import { side } from "../strings/side.ts";
 import { clockTime, duration } from "../times.ts";
 import { useModel } from "./context.ts";
 
@@ -12,16 +13,16 @@ export function AlarmQueue({ close }: { close: ComponentChildren }) {
   const alarms = desk.alarms.value;
   const waiting = alarms.filter((one) => one.state === "new").length;
   return (
-    <section class="alarms" aria-label={radio("alarms")}>
+    <section class="alarms" aria-label={side("alarms")}>
       <header class="panel-head">
-        <h2>{radio("alarms")}</h2>
+        <h2>{side("alarms")}</h2>
         <span class="dim num">
-          {alarms.length > 0 && radio("alarms_count", { new: waiting, all: alarms.length })}
+          {alarms.length > 0 && side("alarms_count", { new: waiting, all: alarms.length })}
         </span>
         {close}
       </header>
       <p class="only-read" role="alert">
-        {waiting > 0 ? radio("alarms_new", { n: waiting }) : ""}
+        {waiting > 0 ? side("alarms_new", { n: waiting }) : ""}
       </p>
       {alarms.length === 0 && (
         <p class="dim panel-none with-icon">
@@ -50,19 +51,19 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
       <header>
         <Icon name="siren" size={20} />
         <strong class="alarm-name">{alarm.name}</strong>
-        <span>{alarm.kind === "peril" ? radio("alarm_peril") : radio("alarm_emergency")}</span>
-        {alarm.times > 1 && <span class="num">{radio("alarm_times", { n: alarm.times })}</span>}
+        <span>{alarm.kind === "peril" ? side("alarm_peril") : side("alarm_emergency")}</span>
+        {alarm.times > 1 && <span class="num">{side("alarm_times", { n: alarm.times })}</span>}
         <span class="spring" />
         <time class="num" title={clockTime(alarm.raised)}>
-          {radio("ago", { time: duration(time - alarm.raised) })}
+          {side("ago", { time: duration(time - alarm.raised) })}
         </time>
       </header>
       <p>
         {model.world.value.group.has(alarm.group) && <span>{desk.nameOf(alarm.group)} · </span>}
-        {alarm.state === "acknowledged" && radio("alarm_owner", { name: alarm.owner })}
-        {alarm.state === "new" && radio("alarm_unowned")}
+        {alarm.state === "acknowledged" && side("alarm_owner", { name: alarm.owner })}
+        {alarm.state === "new" && side("alarm_unowned")}
         {alarm.state === "parked" &&
-          radio("alarm_parked", {
+          side("alarm_parked", {
             name: alarm.owner,
             time: alarm.until === null ? "" : clockTime(alarm.until),
             reason: alarm.reason,
@@ -78,20 +79,20 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
             <button
               type="button"
               class="primary"
-              title={`${radio("alarm_ack")} (F4 Enter)`}
+              title={`${side("alarm_ack")} (F4 Enter)`}
               onClick={() => desk.moveAlarm(alarm.id, "acknowledge")}
             >
-              <Icon name="check" /> {radio("alarm_ack")}
+              <Icon name="check" /> {side("alarm_ack")}
             </button>
           )}
           {alarm.state === "parked" && (
             <button type="button" onClick={() => desk.moveAlarm(alarm.id, "resume")}>
-              {radio("alarm_resume")}
+              {side("alarm_resume")}
             </button>
           )}
           {stream?.state === "live" && (
             <button type="button" onClick={() => desk.showAlarm(alarm)}>
-              <Icon name="monitor-play" /> {radio("alarm_picture")}
+              <Icon name="monitor-play" /> {side("alarm_picture")}
             </button>
           )}
           {alarm.state !== "parked" && (
@@ -102,7 +103,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
                 desk.box.value = { kind: "alarm", alarm: alarm.id, act: "park" };
               }}
             >
-              {radio("alarm_park")}
+              {side("alarm_park")}
             </button>
           )}
           <button
@@ -112,7 +113,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
               desk.box.value = { kind: "alarm", alarm: alarm.id, act: "close" };
             }}
           >
-            {radio("alarm_close")}
+            {side("alarm_close")}
           </button>
         </div>
       )}
@@ -122,9 +123,9 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
 
 /** "33.39812, 104.92215 ±8 米 · 12 秒前" */
 export function placeWords(position: AlarmPosition | null, time: number): string {
-  if (!position) return radio("place_unknown");
+  if (!position) return side("place_unknown");
   const { lat, lon, accuracy } = position;
-  const near = accuracy === null ? "" : ` ${radio("place_accuracy", { n: Math.round(accuracy) })}`;
-  const age = radio("ago", { time: duration(time - position.time) });
+  const near = accuracy === null ? "" : ` ${side("place_accuracy", { n: Math.round(accuracy) })}`;
+  const age = side("ago", { time: duration(time - position.time) });
   return `${lat.toFixed(5)}, ${lon.toFixed(5)}${near} · ${age}`;
 }

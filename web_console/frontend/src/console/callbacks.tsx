@@ -2,6 +2,7 @@
 import { beat, serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import { radio } from "../strings/radio.ts";
+import { side } from "../strings/side.ts";
 import { duration } from "../times.ts";
 import { useModel } from "./context.ts";
 
@@ -14,18 +15,18 @@ export function CallBacks() {
     <section class="callbacks" aria-label={radio("callbacks")}>
       <header class="panel-head">
         <h2>{radio("callbacks")}</h2>
-        <span class="dim num">{waiting.length > 0 && radio("callbacks_waiting", { n: waiting.length })}</span>
+        <span class="dim num">{waiting.length > 0 && side("callbacks_waiting", { n: waiting.length })}</span>
       </header>
-      {waiting.length === 0 && <p class="dim panel-none">{radio("callbacks_none")}</p>}
+      {waiting.length === 0 && <p class="dim panel-none">{side("callbacks_none")}</p>}
       <ul>
         {waiting.map((one) => (
           <li key={one.id} data-callback={one.id}>
             <strong>{one.name}</strong>
             {one.times > 1 && <span class="num"> ×{one.times}</span>}
-            <span class="dim num"> · {radio("ago", { time: duration(serverTime() - one.at) })}</span>
+            <span class="dim num"> · {side("ago", { time: duration(serverTime() - one.at) })}</span>
             {one.group && <span class="dim"> · {desk.nameOf(one.group)}</span>}
             {one.text && <p>{one.text}</p>}
-            {one.takenBy && <p class="dim">{radio("callback_taken", { name: one.takenBy })}</p>}
+            {one.takenBy && <p class="dim">{side("callback_taken", { name: one.takenBy })}</p>}
             <div class="buttons">
               <button
                 type="button"
@@ -34,15 +35,15 @@ export function CallBacks() {
                   void desk.call({ unit: one.unit, user: one.unit ? "" : one.user }, "full");
                 }}
               >
-                <Icon name="phone" /> {radio("callback_call")}
+                <Icon name="phone" /> {side("callback_call")}
               </button>
               {!one.takenBy && (
                 <button type="button" class="quiet" onClick={() => desk.takeCallBack(one.id, false)}>
-                  {radio("callback_take")}
+                  {side("callback_take")}
                 </button>
               )}
               <button type="button" class="quiet" onClick={() => desk.takeCallBack(one.id, true)}>
-                {radio("callback_done")}
+                {side("callback_done")}
               </button>
             </div>
           </li>

@@ -10,14 +10,12 @@ import { type ConsoleKey, t } from "../strings/console.ts";
 import { setTheme, THEMES, theme } from "../theme.ts";
 import { clockTime, date } from "../times.ts";
 import { levelName } from "../views/level.ts";
-import { PrivateCalls } from "./calls.tsx";
 import { ModelContext, useModel } from "./context.ts";
 import { DutyBar } from "./duty-bar.tsx";
 import { later } from "./lazy.tsx";
 import { Menu } from "./menu.tsx";
 import { type ConsoleModel, PAGES, type Page } from "./model.ts";
 import { TalkBar } from "./talk-bar.tsx";
-import { UndoOffer } from "./undo.tsx";
 
 const HealthPage = later(async () => (await import("./health.tsx")).HealthPage);
 const wall = () => import("./wall.tsx");
@@ -27,6 +25,8 @@ const WallPage = later(async () => (await wall()).WallPage);
 const SidePanel = later(async () => (await side()).SidePanel);
 const AuditPage = later(async () => (await import("./audit.tsx")).AuditPage);
 const DeedDialog = later(async () => (await import("./deeds.tsx")).DeedDialog);
+const PrivateCalls = later(async () => (await import("./calls.tsx")).PrivateCalls);
+const UndoOffer = later(async () => (await import("./undo.tsx")).UndoOffer);
 const RadioPage = later(async () => (await import("./radio.tsx")).RadioPage);
 const Boxes = later(async () => (await import("./boxes.tsx")).Boxes);
 const Help = later(async () => (await import("./help.tsx")).Help);
@@ -62,8 +62,8 @@ export function Console({ model }: { model: ConsoleModel }) {
         <SidePanel />
       </div>
       <TalkBar />
-      <PrivateCalls />
-      <UndoOffer />
+      <Calls />
+      {model.desk.undo.value && <UndoOffer />}
       {model.typed.value && (
         <p class="typed" role="status">
           {t("number_typed", { n: model.typed.value })}
@@ -235,6 +235,12 @@ const ROLES: Record<string, ConsoleKey> = {
 };
 
 const THEME_KEYS = { dark: "theme_dark", light: "theme_light", contrast: "theme_contrast" } as const;
+
+/** Fetched with the first call: nothing shows while there is none. */
+function Calls() {
+  const { incoming, current } = useModel().desk.talk.calls.value;
+  return incoming || current ? <PrivateCalls /> : null;
+}
 
 function OfficerMenu() {
   const model = useModel();

@@ -1,4 +1,5 @@
 /** A talk group's card: one press selects it, and it says in colour, symbol and words what goes on in it. */
+import "../styles/groups.css";
 import { beat } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { Group } from "../messages.ts";

@@ -1,4 +1,5 @@
 /** The left panel: units with what they can show, and the card of the chosen one. */
+import "../styles/panel.css";
 import { useEffect, useRef } from "preact/hooks";
 import { beat, serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";

@@ -2,6 +2,7 @@
 import "../styles/side.css";
 import { Icon } from "../icon.tsx";
 import { radio } from "../strings/radio.ts";
+import { side } from "../strings/side.ts";
 import { AlarmQueue } from "./alarms.tsx";
 import { CallBacks } from "./callbacks.tsx";
 import { useModel } from "./context.ts";
@@ -17,8 +18,8 @@ export function SidePanel() {
         <button
           type="button"
           class="quiet icon-button"
-          aria-label={radio("side_show")}
-          title={`${radio("side_show")} (])`}
+          aria-label={side("side_show")}
+          title={`${side("side_show")} (])`}
           onClick={() => model.toggleSide()}
         >
           <Icon name="panel-right-open" size={18} />
@@ -27,7 +28,7 @@ export function SidePanel() {
           <button
             type="button"
             class="side-alarm"
-            aria-label={radio("alarms_new", { n: waiting })}
+            aria-label={side("alarms_new", { n: waiting })}
             onClick={() => model.toggleSide()}
           >
             <Icon name="siren" size={20} /> {waiting}
@@ -43,8 +44,8 @@ export function SidePanel() {
           <button
             type="button"
             class="quiet icon-button"
-            aria-label={radio("side_hide")}
-            title={`${radio("side_hide")} (])`}
+            aria-label={side("side_hide")}
+            title={`${side("side_hide")} (])`}
             onClick={() => model.toggleSide()}
           >
             <Icon name="panel-right-close" size={18} />

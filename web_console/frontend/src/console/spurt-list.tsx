@@ -3,6 +3,7 @@ import { Icon } from "../icon.tsx";
 import type { Spurt } from "../messages.ts";
 import { errorWords } from "../strings/common.ts";
 import { radio } from "../strings/radio.ts";
+import { side } from "../strings/side.ts";
 import { clockTime } from "../times.ts";
 import { useModel } from "./context.ts";
 import { canPlay } from "./recall.ts";
@@ -11,20 +12,20 @@ export function RecentSpurtList() {
   const { desk } = useModel();
   const { spurts, problem, trueAt } = desk.recent;
   return (
-    <section class="recent" aria-label={radio("recent")}>
+    <section class="recent" aria-label={side("recent")}>
       <header class="panel-head">
-        <h2>{radio("recent")}</h2>
+        <h2>{side("recent")}</h2>
         <span class="dim num">{trueAt.value > 0 && radio("true_at", { time: clockTime(trueAt.value) })}</span>
       </header>
       {problem.value && (
         <p class="panel-none tone-late">
-          {radio("recent_failed", { reason: errorWords(problem.value.code).reason })}{" "}
+          {side("recent_failed", { reason: errorWords(problem.value.code).reason })}{" "}
           <button type="button" class="quiet" onClick={() => void desk.recent.read()}>
             {radio("again")}
           </button>
         </p>
       )}
-      {!problem.value && spurts.value.length === 0 && <p class="dim panel-none">{radio("recent_none")}</p>}
+      {!problem.value && spurts.value.length === 0 && <p class="dim panel-none">{side("recent_none")}</p>}
       <SpurtRows spurts={spurts.value} />
     </section>
   );
@@ -72,7 +73,7 @@ function SpurtRow({ spurt }: { spurt: Spurt }) {
       <span class="spurt-when num">
         <span>{clockTime(spurt.started)}</span>
         <span class="dim">
-          {state ? radio(state) : radio("seconds", { n: Math.max(1, Math.round(spurt.duration)) })}
+          {state ? side(state) : side("seconds", { n: Math.max(1, Math.round(spurt.duration)) })}
         </span>
       </span>
       {playing?.failed && <p class="tone-late">{radio("play_failed")}</p>}
@@ -84,7 +85,7 @@ function SpurtRow({ spurt }: { spurt: Spurt }) {
           max={Math.max(0.1, playing.duration)}
           step="0.1"
           value={playing.position}
-          aria-label={radio("seek")}
+          aria-label={side("seek")}
           onInput={(event) => player.seek(Number(event.currentTarget.value))}
         />
       )}

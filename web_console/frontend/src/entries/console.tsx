@@ -1,7 +1,5 @@
 import "../styles/base.css";
-import "../styles/panel.css";
 import "../styles/console.css";
-import "../styles/groups.css";
 import "../styles/talk.css";
 import { render } from "preact";
 import { Console } from "../console/frame.tsx";

@@ -13,6 +13,7 @@ import { healthStrings, healthWords } from "./health.ts";
 import { phoneStrings } from "./phone.ts";
 import { radioStrings } from "./radio.ts";
 import { boxStrings } from "./radio-boxes.ts";
+import { sideStrings } from "./side.ts";
 import { talkCauseStrings, talkStrings } from "./talk.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -31,6 +32,7 @@ const CHINESE: Record<keyof typeof ENGLISH, Dictionary> = {
   boxes: boxStrings,
   talk: talkStrings,
   talkCauses: talkCauseStrings,
+  side: sideStrings,
   audit: auditStrings,
   auditProblems: auditProblemStrings,
   auditPage: auditPageStrings,

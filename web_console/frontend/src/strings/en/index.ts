@@ -9,6 +9,7 @@ import { health } from "./health.ts";
 import { phone } from "./phone.ts";
 import { radio } from "./radio.ts";
 import { boxes } from "./radio-boxes.ts";
+import { side } from "./side.ts";
 import { talk, talkCauses } from "./talk.ts";
 
 export const ENGLISH = {
@@ -25,6 +26,7 @@ export const ENGLISH = {
   health,
   phone,
   radio,
+  side,
   talk,
   talkCauses,
 };
