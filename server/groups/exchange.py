@@ -21,7 +21,6 @@ from server.groups.causes import Cause
 from server.groups.floor import (
     Collision,
     Denied,
-    Floor,
     FloorEvent,
     FloorRules,
     Granted,
@@ -39,8 +38,9 @@ from server.groups.floor import (
 from server.groups.hearing import call_name
 from server.groups.legs import Leg
 from server.groups.membership import GroupKind, Subject, rights_of
-from server.groups.ownership import Claim, Ownership
+from server.groups.ownership import Ownership
 from server.groups.registry import Groups
+from server.groups.rows import Row, Rows
 from server.groups.show import GroupShow, cause_name
 from server.groups.spurts import SpurtLog
 from server.groups.switchboard import Switchboard
@@ -55,20 +55,6 @@ TICK: Final = 1.0  # s between looks at groups that end by themselves
 LONGEST: Final = 3600.0  # s the timer sleeps when nothing is due
 
 log = structlog.get_logger("server.groups")
-
-
-class Row:
-    """A floor of ours with the groups that share it and the legs that are in it."""
-
-    def __init__(self, claim: Claim, rules: FloorRules, groups: tuple[GroupId, ...]) -> None:
-        self.claim = claim
-        self.floor = Floor(claim.floor, rules, sequence=claim.sequence)
-        self.groups = groups
-        self.legs: set[LegId] = set()
-
-    @property
-    def id(self) -> FloorId:
-        return self.floor.id
 
 
 class Exchange:
@@ -95,7 +81,7 @@ class Exchange:
         self._spurts = spurts
         self._show = show
         self._clock = clock
-        self._floors: dict[FloorId, Row] = {}
+        self._floors = Rows()
         self._by_session: dict[MediaSessionId, LegId] = {}
         self._talking: dict[LegId, dict[FloorId, None]] = {}
         self._calls: dict[str, tuple[LegId, ...]] = {}
@@ -103,6 +89,7 @@ class Exchange:
         self._blocked: Cause | None = None
         self._on_path: list[Callable[[LegId, bool], None]] = []
         self._due = asyncio.Event()
+        self._armed = LONGEST  # when the timer goes, monotonic s
         self._routes = asyncio.Event()
         self._board = Switchboard(self.legs, self._routes.set)
         self._counters: Counter[str] = Counter()
@@ -130,10 +117,9 @@ class Exchange:
         if attached is None:
             return
         self._path(attached, False, None)
-        for row in list(self._floors.values()):
-            if leg_id in row.legs:
-                row.legs.discard(leg_id)
-                self._happened(row, row.floor.leave(leg_id, self._clock.now()))
+        for row in self._floors.of_leg(leg_id):
+            self._floors.leave(row, leg_id)
+            self._happened(row, row.floor.leave(leg_id, self._clock.now()))
         heard = attached.listening
         del self.legs[leg_id]
         self._show_groups(heard)
@@ -167,7 +153,7 @@ class Exchange:
         if was == up:
             return
         now = self._clock.now()
-        for row in self._rows_of(attached.id):
+        for row in self._floors.of_leg(attached.id):
             self._happened(row, row.floor.path(attached.id, up, now))
             if not up:
                 self._happened(row, row.floor.voice(attached.id, False, now))
@@ -186,7 +172,7 @@ class Exchange:
             self._counters[f"spurts_{kind}_total"] += 1
             self._counters[f"clipped_ms_{kind}_total"] += round(clipped * 1000)
         now = self._clock.now()
-        for row in self._rows_of(attached.id):
+        for row in self._floors.of_leg(attached.id):
             self._happened(row, row.floor.voice(attached.id, active, now))
 
     # ------------------------------------------------------------------ what users do
@@ -313,13 +299,12 @@ class Exchange:
         for record in self._groups.ordered():
             wanted.setdefault(self._groups.floor_of(record.id), []).append(record.id)
         now = self._clock.now()
-        for floor in [floor for floor in self._floors if floor not in wanted]:
-            row = self._floors[floor]
+        for row in [row for row in self._floors if row.id not in wanted]:
             self._happened(row, row.floor.revoke(Cause.ENDED, now))
             for leg in tuple(row.legs):
-                row.legs.discard(leg)
+                self._floors.leave(row, leg)
                 self._happened(row, row.floor.leave(leg, now))
-            del self._floors[floor]
+            self._floors.remove(row)
             self._ownership.release(row.claim)
         for floor, groups in wanted.items():
             made = self._floors.get(floor)
@@ -327,7 +312,8 @@ class Exchange:
                 claim = self._ownership.claim(floor)
                 if claim is None:
                     continue  # another node arbitrates it
-                self._floors[floor] = made = Row(claim, self._rules_of(groups), tuple(groups))
+                made = Row(claim, self._rules_of(groups), tuple(groups))
+                self._floors.add(made)
                 made.floor.block(self._blocking(groups), now)
             made.groups = tuple(groups)
             made.floor.set_emergency(any(each in self._emergencies for each in groups), now)
@@ -335,11 +321,11 @@ class Exchange:
             self._rejoin(attached)
         for leg in list(self._talking):
             self._open(leg, self.legs)
-        for row in self._floors.values():
+        for row in self._floors:
+            self._arm(row)
             self._show_floor(row)
         self._show.groups_are(self._groups)
         self._show_groups(self._groups.records)
-        self._due.set()
 
     def _rules_of(self, groups: list[GroupId]) -> FloorRules:
         kinds = {self._groups.records[group].kind for group in groups}
@@ -359,20 +345,22 @@ class Exchange:
                 continue
             floor = self._groups.floor_of(record.id)
             rights[floor] = _better(rights.get(floor), may)
-        member = {name for name in records if rights_of(records[name], attached.subject) is not None}
+        member = self._groups.visible(attached.subject)
         attached.tuned = tuple(group for group in attached.tuned if group in member)
         attached.extra = [name for name in attached.extra if name in member or GroupId(name) not in records]
         attached.selected &= frozenset(attached.listening)
-        for row in list(self._floors.values()):
-            if row.id in rights:
-                first = attached.id not in row.legs
-                row.legs.add(attached.id)
-                self._happened(row, row.floor.join(attached.leg, rights[row.id], now))
-                if first:
-                    self._happened(row, row.floor.path(attached.id, attached.path, now))
-            elif attached.id in row.legs:
-                row.legs.discard(attached.id)
+        for row in self._floors.of_leg(attached.id):
+            if row.id not in rights:
+                self._floors.leave(row, attached.id)
                 self._happened(row, row.floor.leave(attached.id, now))
+        for floor, mine in rights.items():
+            entered = self._floors.get(floor)
+            if entered is None:
+                continue
+            first = self._floors.enter(entered, attached.id)
+            self._happened(entered, entered.floor.join(attached.leg, mine, now))
+            if first:
+                self._happened(entered, entered.floor.path(attached.id, attached.path, now))
         self._board.rehear([attached.id])
 
     # ------------------------------------------------------------------ what floors say
@@ -404,8 +392,14 @@ class Exchange:
         if events:
             self._check_all_call(row)
             self._show_floor(row)
-            self._due.set()
+        self._arm(row)
         return answer
+
+    def _arm(self, row: Row) -> None:
+        """After every input but `alive`, which only ever puts off what is due."""
+        row.due = row.floor.deadline()
+        if row.due is not None and row.due < self._armed:
+            self._due.set()
 
     def _silent(self, row: Row, leg: LegId) -> None:
         floors = self._talking.get(leg, {})
@@ -493,7 +487,7 @@ class Exchange:
         if blocked is self._blocked:
             return
         self._blocked = blocked
-        for other in list(self._floors.values()):
+        for other in self._floors:
             self._happened(other, other.floor.block(self._blocking(other.groups), self._clock.now()))
             self._show_floor(other)
 
@@ -523,9 +517,6 @@ class Exchange:
 
     # ------------------------------------------------------------------ the service
 
-    def _rows_of(self, leg: LegId) -> list[Row]:
-        return [row for row in self._floors.values() if leg in row.legs]
-
     async def run(self) -> None:
         """Until cancelled."""
         self.regroup()
@@ -552,16 +543,15 @@ class Exchange:
     async def _keep_time(self) -> None:
         while True:
             now = self._clock.now()
-            due = [row.floor.deadline() for row in self._floors.values()]
-            wait = min((at - now for at in due if at is not None), default=LONGEST)
+            due = self._floors.next_due
+            self._armed = now + LONGEST if due is None else due
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, wait)):
+                async with asyncio.timeout(max(0.0, self._armed - now)):
                     await self._due.wait()
             self._due.clear()
             now = self._clock.now()
-            for row in list(self._floors.values()):
-                at = row.floor.deadline()
-                if at is not None and at <= now:
+            for row in self._floors:
+                if row.due is not None and row.due <= now:
                     self._happened(row, row.floor.tick(now))
 
     async def _keep_groups(self) -> None:
