@@ -37,6 +37,7 @@ from server.groups.floor import (
 )
 from server.groups.hearing import call_name
 from server.groups.legs import Leg
+from server.groups.listeners import ListenersShown
 from server.groups.membership import GroupKind, Subject, rights_of
 from server.groups.ownership import Ownership
 from server.groups.registry import Groups
@@ -92,6 +93,7 @@ class Exchange:
         self._armed = LONGEST  # when the timer goes, monotonic s
         self._routes = asyncio.Event()
         self._board = Switchboard(self.legs, self._routes.set)
+        self._listeners = ListenersShown(groups, self.legs, self._floors, self._emergencies, show)
         self._counters: Counter[str] = Counter()
         groups.on_changed(self.regroup)
 
@@ -122,7 +124,7 @@ class Exchange:
             self._happened(row, row.floor.leave(leg_id, self._clock.now()))
         heard = attached.listening
         del self.legs[leg_id]
-        self._show_groups(heard)
+        self._listeners.changed(heard)
         for listener in self._on_path:
             listener(leg_id, False)
 
@@ -158,7 +160,7 @@ class Exchange:
             if not up:
                 self._happened(row, row.floor.voice(attached.id, False, now))
         self._board.rehear([attached.id])
-        self._show_groups(attached.listening)
+        self._listeners.changed(attached.listening)
         for listener in self._on_path:
             listener(attached.id, up)
 
@@ -184,7 +186,7 @@ class Exchange:
         attached.tuned = tuple(dict.fromkeys(listening))
         attached.selected = frozenset(selected)
         self._rejoin(attached)
-        self._show_groups({*before, *attached.listening})
+        self._listeners.changed({*before, *attached.listening})
 
     def request(self, leg_id: LegId, groups: Iterable[GroupId], urgency: Urgency) -> tuple[FloorAnswer, ...]:
         """The key is down."""
@@ -249,7 +251,7 @@ class Exchange:
         if group not in attached.listening:
             attached.extra.append(group)
             self._rejoin(attached)
-            self._show_groups((group,))
+            self._listeners.changed((group,))
 
     def set_emergency(self, group: GroupId, on: bool) -> None:
         """The group's emergency state, which outlives every call in it."""
@@ -258,7 +260,7 @@ class Exchange:
         if row is not None:
             state = any(each in self._emergencies for each in row.groups)
             self._happened(row, row.floor.set_emergency(state, self._clock.now()))
-        self._show_groups((group,))
+        self._listeners.show((group,))
 
     def connect(self, call: str, legs: tuple[LegId, ...]) -> None:
         """A full-duplex call: both microphones are open, each hears the other."""
@@ -283,7 +285,7 @@ class Exchange:
             if leg in self.legs:
                 self.legs[leg].extra.insert(0, group)
                 self._rejoin(self.legs[leg])
-        self._show_groups((group,))
+        self._listeners.changed((group,))
 
     def remove_extra(self, legs: Iterable[LegId], group: GroupId) -> None:
         for leg in legs:
@@ -325,7 +327,7 @@ class Exchange:
             self._arm(row)
             self._show_floor(row)
         self._show.groups_are(self._groups)
-        self._show_groups(self._groups.records)
+        self._listeners.show(self._groups.records)
 
     def _rules_of(self, groups: list[GroupId]) -> FloorRules:
         kinds = {self._groups.records[group].kind for group in groups}
@@ -502,19 +504,6 @@ class Exchange:
         talker = self.legs.get(state.talker) if state.talker else None
         self._show.floor(row.id, row.groups, state, talker.talker() if talker else None)
 
-    def _show_groups(self, names: Iterable[str]) -> None:
-        for name in set(names):
-            record = self._groups.records.get(GroupId(name))
-            if record is None:
-                continue
-            listeners = []
-            for leg in self.legs.values():
-                if record.id in leg.listening:
-                    may = rights_of(record, leg.subject)
-                    listeners.append(leg.listener(record.id, may is not None and may.talk))
-            patch = self._groups.patches.of(record.id)
-            self._show.group(record, listeners, patch, record.id in self._emergencies)
-
     # ------------------------------------------------------------------ the service
 
     async def run(self) -> None:
@@ -524,6 +513,7 @@ class Exchange:
             tasks.create_task(self._keep_routing(), name="voice-routes")
             tasks.create_task(self._keep_time(), name="floors")
             tasks.create_task(self._keep_groups(), name="groups")
+            tasks.create_task(self._listeners.run(), name="listeners")
 
     async def _keep_routing(self) -> None:
         """Changes that come while media answers leave together."""
