@@ -8,9 +8,10 @@ entities are remembered for a bounded while; a client from before that needs a s
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -18,16 +19,14 @@ from server.signalling.messages import (
     ENTITY_KINDS,
     Change,
     Delta,
-    Device,
     Entity,
     Kind,
     Snapshot,
-    Stream,
-    Unit,
 )
-from server.signalling.talk import Alarm, CallBack, PrivateCall
 
 Key: TypeAlias = tuple[str, str]  # kind, id
+Whose: TypeAlias = tuple[Literal["unit", "device", "group"], str]
+Mark: TypeAlias = Whose | str  # whose something is, or its kind
 
 MAX_REMOVED: Final = 2000
 MAX_CACHED: Final = 256
@@ -53,28 +52,36 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     def shows(self, value: Entity) -> bool:
         kind = KIND_OF[type(value)]
-        return kind in self.kinds and (self.everything or OWN[kind](self, value))
+        return kind in self.kinds and (self.everything or any(map(self._concerns, OF[kind](value))))
+
+    def _concerns(self, whose: Whose) -> bool:
+        kind, name = whose
+        return name in self.groups if kind == "group" else bool(name) and name == getattr(self, kind)
 
 
-# What a client that sees only its own things may see of each kind.
-OWN: Final[dict[str, Callable[[View, Entity], bool]]] = {
-    "unit": lambda view, value: isinstance(value, Unit) and value.id == view.unit,
-    "device": lambda view, value: isinstance(value, Device) and value.id == view.device,
-    "stream": lambda view, value: isinstance(value, Stream) and value.device == view.device,
-    "link": lambda view, value: False,
-    "health": lambda view, value: False,
-    "group": lambda view, value: value.id in view.groups,
-    "floor": lambda view, value: value.id in view.groups,
-    "patch": lambda view, value: False,
-    "call": lambda view, value: (
-        isinstance(value, PrivateCall)
-        and bool(view.unit)
-        and view.unit in (value.caller.unit, value.callee.unit)
-    ),
-    "callback": lambda view, value: (
-        isinstance(value, CallBack) and bool(view.unit) and value.unit == view.unit
-    ),
-    "alarm": lambda view, value: isinstance(value, Alarm) and bool(view.unit) and value.unit == view.unit,
+@functools.lru_cache(maxsize=8192)
+def marks_of(view: View) -> frozenset[Mark]:
+    """What tells that a change may be for this view: whose it is, or its kind for who sees everything."""
+    if view.everything:
+        return frozenset(view.kinds)
+    groups: list[Whose] = [("group", group) for group in view.groups]
+    return frozenset([("unit", view.unit), ("device", view.device), *groups])
+
+
+# Whose the entities of each kind are. A client that sees only its own things sees those of its device, its unit and
+# its groups; what is nobody's it does not see.
+OF: Final[dict[str, Callable[[Any], tuple[Whose, ...]]]] = {
+    "unit": lambda value: (("unit", value.id),),
+    "device": lambda value: (("device", value.id),),
+    "stream": lambda value: (("device", value.device),),
+    "link": lambda value: (),
+    "health": lambda value: (),
+    "group": lambda value: (("group", value.id),),
+    "floor": lambda value: (("group", value.id),),
+    "patch": lambda value: (),
+    "call": lambda value: (("unit", value.caller.unit), ("unit", value.callee.unit)),
+    "callback": lambda value: (("unit", value.unit),),
+    "alarm": lambda value: (("unit", value.unit),),
 }
 
 
@@ -82,6 +89,7 @@ class _Entry(msgspec.Struct, kw_only=True):
     value: Entity
     changed: int  # revision
     gone: bool = False
+    told: msgspec.Raw | None = None  # its Change as JSON, the same for everybody
 
 
 class EntityStore:
@@ -92,6 +100,9 @@ class EntityStore:
         self._first = first
         self._oldest = first  # deltas can be made for clients that know this revision
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()  # in order of change, newest last
+        self._touched: dict[Mark, int] = {}  # mark -> the newest revision that has it, see `marks_of`
+        self._touching: set[Mark] = set()  # marks since `publish`
+        self._newest: frozenset[Mark] = frozenset()  # marks of the revision `rev`
         self._removed: deque[tuple[Key, int]] = deque()
         self._max_removed = max_removed
         self._dirty = False
@@ -135,10 +146,17 @@ class EntityStore:
             if entry is not None and entry.gone and entry.changed == revision:
                 del self._entries[old]
                 self._oldest = max(self._oldest, revision)
+                for whose in OF[old[0]](entry.value):
+                    if self._touched[whose] <= revision:  # nobody who knows less gets a delta any more
+                        del self._touched[whose]
 
     def _set(self, key: Key, value: Entity, *, gone: bool) -> None:
         self._entries[key] = _Entry(value=value, changed=self.rev + 1, gone=gone)
         self._entries.move_to_end(key)
+        marks: tuple[Mark, ...] = (key[0], *OF[key[0]](value))
+        for mark in marks:
+            self._touched[mark] = self.rev + 1
+            self._touching.add(mark)
         if not self._dirty:
             self._dirty = True
             for listener in self._on_dirty:
@@ -161,12 +179,23 @@ class EntityStore:
         if not self._dirty:
             return False
         self.rev += 1
+        self._newest, self._touching = frozenset(self._touching), set()
         self._dirty = False
         return True
 
     def covers(self, since: int) -> bool:
         """Whether `delta(since)` can be made."""
         return self._oldest <= since <= self.rev
+
+    def concerns(self, view: View, since: int) -> bool:
+        """Whether something that the view may show changed after that revision: when not, there is no `delta`.
+
+        Hundreds of clients with views of their own are asked this at each revision and left alone by most.
+        """
+        marks = marks_of(view)
+        if since == self.rev - 1:
+            return not marks.isdisjoint(self._newest)
+        return since != self.rev and any(self._touched.get(mark, since) > since for mark in marks)
 
     def snapshot(self, view: View) -> bytes:
         """A Snapshot message of what the view shows, as of `rev` or a little newer (a delta repeats that)."""
@@ -181,6 +210,8 @@ class EntityStore:
         """
         if not self.covers(since):
             raise ValueError(f"revision {since} is too old or not of this run")
+        if not self.concerns(view, since):
+            return None
         return self._cached(view, since, lambda: self._encode_delta(view, since))
 
     def _cached(self, view: View, since: int, make: Callable[[], bytes | None]) -> bytes | None:
@@ -213,15 +244,19 @@ class EntityStore:
             if entry.changed <= since:
                 break
             if entry.changed <= self.rev and view.shows(entry.value):
-                changes.append(
-                    Change(
-                        kind=KIND_OF[type(entry.value)], id=key[1], value=None if entry.gone else entry.value
-                    )
-                )
+                changes.append(self._told(key, entry))
         if not changes:
             return None
         changes.reverse()
-        return self._encoder.encode(Delta(rev=self.rev, changes=tuple(changes)))
+        return self._encoder.encode(Delta(rev=self.rev, changes=cast("tuple[Change, ...]", tuple(changes))))
+
+    def _told(self, key: Key, entry: _Entry) -> msgspec.Raw:
+        """Encoded once for however many views."""
+        if entry.told is None:
+            value = None if entry.gone else entry.value
+            change = Change(kind=KIND_OF[type(entry.value)], id=key[1], value=value)
+            entry.told = msgspec.Raw(self._encoder.encode(change))
+        return entry.told
 
     def statistics(self) -> dict[str, object]:
         return {

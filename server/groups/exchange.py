@@ -21,7 +21,6 @@ from server.groups.causes import Cause
 from server.groups.floor import (
     Collision,
     Denied,
-    Floor,
     FloorEvent,
     FloorRules,
     Granted,
@@ -30,20 +29,21 @@ from server.groups.floor import (
     Released,
     Revoked,
     Rights,
-    Tail,
     Taken,
     Unqueued,
     Urgency,
-    Warned,
 )
 from server.groups.hearing import call_name
 from server.groups.legs import Leg
+from server.groups.listeners import ListenersShown
 from server.groups.membership import GroupKind, Subject, rights_of
-from server.groups.ownership import Claim, Ownership
+from server.groups.ownership import Ownership
 from server.groups.registry import Groups
-from server.groups.show import GroupShow, cause_name
+from server.groups.rows import Row, Rows
+from server.groups.show import GroupShow
 from server.groups.spurts import SpurtLog
 from server.groups.switchboard import Switchboard
+from server.groups.told import answer_of, for_group, told_of
 from server.model.clock import Clock
 from server.model.errors import FengsuiError
 from server.model.ids import DeviceId, FloorId, GroupId, LegId, MediaSessionId
@@ -55,20 +55,6 @@ TICK: Final = 1.0  # s between looks at groups that end by themselves
 LONGEST: Final = 3600.0  # s the timer sleeps when nothing is due
 
 log = structlog.get_logger("server.groups")
-
-
-class Row:
-    """A floor of ours with the groups that share it and the legs that are in it."""
-
-    def __init__(self, claim: Claim, rules: FloorRules, groups: tuple[GroupId, ...]) -> None:
-        self.claim = claim
-        self.floor = Floor(claim.floor, rules, sequence=claim.sequence)
-        self.groups = groups
-        self.legs: set[LegId] = set()
-
-    @property
-    def id(self) -> FloorId:
-        return self.floor.id
 
 
 class Exchange:
@@ -95,7 +81,7 @@ class Exchange:
         self._spurts = spurts
         self._show = show
         self._clock = clock
-        self._floors: dict[FloorId, Row] = {}
+        self._floors = Rows()
         self._by_session: dict[MediaSessionId, LegId] = {}
         self._talking: dict[LegId, dict[FloorId, None]] = {}
         self._calls: dict[str, tuple[LegId, ...]] = {}
@@ -103,8 +89,10 @@ class Exchange:
         self._blocked: Cause | None = None
         self._on_path: list[Callable[[LegId, bool], None]] = []
         self._due = asyncio.Event()
+        self._armed = LONGEST  # when the timer goes, monotonic s
         self._routes = asyncio.Event()
         self._board = Switchboard(self.legs, self._routes.set)
+        self._listeners = ListenersShown(groups, self.legs, self._floors, self._emergencies, show, clock)
         self._counters: Counter[str] = Counter()
         groups.on_changed(self.regroup)
 
@@ -130,13 +118,12 @@ class Exchange:
         if attached is None:
             return
         self._path(attached, False, None)
-        for row in list(self._floors.values()):
-            if leg_id in row.legs:
-                row.legs.discard(leg_id)
-                self._happened(row, row.floor.leave(leg_id, self._clock.now()))
+        for row in self._floors.of_leg(leg_id):
+            self._floors.leave(row, leg_id)
+            self._happened(row, row.floor.leave(leg_id, self._clock.now()))
         heard = attached.listening
         del self.legs[leg_id]
-        self._show_groups(heard)
+        self._listeners.changed(heard)
         for listener in self._on_path:
             listener(leg_id, False)
 
@@ -168,12 +155,12 @@ class Exchange:
             return
         self._open(attached.id, self.legs)
         now = self._clock.now()
-        for row in self._rows_of(attached.id):
+        for row in self._floors.of_leg(attached.id):
             self._happened(row, row.floor.path(attached.id, up, now))
             if not up:
                 self._happened(row, row.floor.voice(attached.id, False, now))
         self._board.rehear([attached.id])
-        self._show_groups(attached.listening)
+        self._listeners.changed(attached.listening)
         for listener in self._on_path:
             listener(attached.id, up)
 
@@ -187,7 +174,7 @@ class Exchange:
             self._counters[f"spurts_{kind}_total"] += 1
             self._counters[f"clipped_ms_{kind}_total"] += round(clipped * 1000)
         now = self._clock.now()
-        for row in self._rows_of(attached.id):
+        for row in self._floors.of_leg(attached.id):
             self._happened(row, row.floor.voice(attached.id, active, now))
 
     # ------------------------------------------------------------------ what users do
@@ -199,7 +186,7 @@ class Exchange:
         attached.tuned = tuple(dict.fromkeys(listening))
         attached.selected = frozenset(selected)
         self._rejoin(attached)
-        self._show_groups({*before, *attached.listening})
+        self._listeners.changed({*before, *attached.listening})
 
     def request(
         self, leg_id: LegId, groups: Iterable[GroupId], urgency: Urgency, *, barge_in: bool = False
@@ -223,7 +210,7 @@ class Exchange:
             told = self._happened(row, events, asking=leg_id)
             attached.asked[floor] = tuple(named)  # the end of the leg's own tail is of the press before
             for group in named:
-                answers[group] = _answer(group, told)
+                answers[group] = answer_of(group, told)
         if not any(answer.state == "granted" for answer in answers.values()):
             self._board.discard(leg_id)
         return tuple(answers[group] for group in dict.fromkeys(groups))
@@ -267,7 +254,7 @@ class Exchange:
         if group not in attached.listening:
             attached.extra.append(group)
             self._rejoin(attached)
-            self._show_groups((group,))
+            self._listeners.changed((group,))
 
     def set_emergency(self, group: GroupId, on: bool) -> None:
         """The group's emergency state, which outlives every call in it."""
@@ -276,7 +263,7 @@ class Exchange:
         if row is not None:
             state = any(each in self._emergencies for each in row.groups)
             self._happened(row, row.floor.set_emergency(state, self._clock.now()))
-        self._show_groups((group,))
+        self._listeners.show((group,))
 
     def connect(self, call: str, legs: tuple[LegId, ...]) -> None:
         """A full-duplex call: both microphones are open, each hears the other."""
@@ -301,7 +288,7 @@ class Exchange:
             if leg in self.legs:
                 self.legs[leg].extra.insert(0, group)
                 self._rejoin(self.legs[leg])
-        self._show_groups((group,))
+        self._listeners.changed((group,))
 
     def remove_extra(self, legs: Iterable[LegId], group: GroupId) -> None:
         for leg in legs:
@@ -317,13 +304,12 @@ class Exchange:
         for record in self._groups.ordered():
             wanted.setdefault(self._groups.floor_of(record.id), []).append(record.id)
         now = self._clock.now()
-        for floor in [floor for floor in self._floors if floor not in wanted]:
-            row = self._floors[floor]
+        for row in [row for row in self._floors if row.id not in wanted]:
             self._happened(row, row.floor.revoke(Cause.ENDED, now))
             for leg in tuple(row.legs):
-                row.legs.discard(leg)
+                self._floors.leave(row, leg)
                 self._happened(row, row.floor.leave(leg, now))
-            del self._floors[floor]
+            self._floors.remove(row)
             self._ownership.release(row.claim)
         for floor, groups in wanted.items():
             made = self._floors.get(floor)
@@ -331,7 +317,8 @@ class Exchange:
                 claim = self._ownership.claim(floor)
                 if claim is None:
                     continue  # another node arbitrates it
-                self._floors[floor] = made = Row(claim, self._rules_of(groups), tuple(groups))
+                made = Row(claim, self._rules_of(groups), tuple(groups))
+                self._floors.add(made)
                 made.floor.block(self._blocking(groups), now)
             made.groups = tuple(groups)
             made.floor.set_emergency(any(each in self._emergencies for each in groups), now)
@@ -339,11 +326,11 @@ class Exchange:
             self._rejoin(attached)
         for leg in list(self._talking):
             self._open(leg, self.legs)
-        for row in self._floors.values():
+        for row in self._floors:
+            self._arm(row)
             self._show_floor(row)
         self._show.groups_are(self._groups)
-        self._show_groups(self._groups.records)
-        self._due.set()
+        self._listeners.show(self._groups.records)
 
     def _rules_of(self, groups: list[GroupId]) -> FloorRules:
         kinds = {self._groups.records[group].kind for group in groups}
@@ -363,20 +350,22 @@ class Exchange:
                 continue
             floor = self._groups.floor_of(record.id)
             rights[floor] = _better(rights.get(floor), may)
-        member = {name for name in records if rights_of(records[name], attached.subject) is not None}
+        member = self._groups.visible(attached.subject)
         attached.tuned = tuple(group for group in attached.tuned if group in member)
         attached.extra = [name for name in attached.extra if name in member or GroupId(name) not in records]
         attached.selected &= frozenset(attached.listening)
-        for row in list(self._floors.values()):
-            if row.id in rights:
-                first = attached.id not in row.legs
-                row.legs.add(attached.id)
-                self._happened(row, row.floor.join(attached.leg, rights[row.id], now))
-                if first:
-                    self._happened(row, row.floor.path(attached.id, attached.path, now))
-            elif attached.id in row.legs:
-                row.legs.discard(attached.id)
+        for row in self._floors.of_leg(attached.id):
+            if row.id not in rights:
+                self._floors.leave(row, attached.id)
                 self._happened(row, row.floor.leave(attached.id, now))
+        for floor, mine in rights.items():
+            entered = self._floors.get(floor)
+            if entered is None:
+                continue
+            first = self._floors.enter(entered, attached.id)
+            self._happened(entered, entered.floor.join(attached.leg, mine, now))
+            if first:
+                self._happened(entered, entered.floor.path(attached.id, attached.path, now))
         self._board.rehear([attached.id])
 
     # ------------------------------------------------------------------ what floors say
@@ -385,7 +374,7 @@ class Exchange:
         """Act on events. Of the leg that is asking, its answer is returned in place of being told."""
         answer: FloorTold | None = None
         for event in events:
-            told = self._told(event)
+            told = told_of(event, self._talker, self._show.wall, self._clock.now())
             if told is not None and not isinstance(event, Taken | Collision):
                 leg = event.leg  # type: ignore[union-attr]
                 if leg == asking and answer is None and isinstance(event, Granted | Queued | Denied):
@@ -408,8 +397,14 @@ class Exchange:
         if events:
             self._check_all_call(row)
             self._show_floor(row)
-            self._due.set()
+        self._arm(row)
         return answer
+
+    def _arm(self, row: Row) -> None:
+        """After every input but `alive`, which only ever puts off what is due."""
+        row.due = row.floor.deadline()
+        if row.due is not None and row.due < self._armed:
+            self._due.set()
 
     def _silent(self, row: Row, leg: LegId) -> None:
         floors = self._talking.get(leg, {})
@@ -439,51 +434,18 @@ class Exchange:
         ]
         return max((state.urgency for state in states), default=Urgency.NORMAL)
 
+    def _talker(self, leg: LegId | None) -> Talker | None:
+        attached = self.legs.get(leg) if leg is not None else None
+        return attached.talker() if attached is not None else None
+
     def _tell(self, row: Row, leg: LegId, told: FloorTold) -> None:
         attached = self.legs.get(leg)
         if attached is None:
             return
         for group in attached.asked.get(row.id, ()):
-            attached.told.tell(_for_group(told, group))
+            attached.told.tell(for_group(told, group))
         if told.state == "ended":
             attached.asked.pop(row.id, None)
-
-    def _told(self, event: FloorEvent) -> FloorTold | None:
-        """What the leg that an event is about is told."""
-        match event:
-            case Granted():
-                return FloorTold(
-                    group="",
-                    state="granted",
-                    sequence=event.sequence,
-                    urgency=event.urgency.name.lower(),
-                    until=self._show.wall(event.until),
-                )
-            case Queued():
-                return FloorTold(group="", state="queued", position=event.position, size=event.size)
-            case Denied():
-                talker = self.legs.get(event.talker) if event.talker else None
-                return FloorTold(
-                    group="",
-                    state="denied",
-                    cause=cause_name(event.cause),
-                    talker=talker.talker() if talker else None,
-                )
-            case Unqueued():
-                return FloorTold(group="", state="denied", cause=cause_name(event.cause))
-            case Warned():
-                until = self._clock.now() + event.seconds_left
-                return FloorTold(group="", state="warned", until=self._show.wall(until))
-            case Tail():
-                return FloorTold(group="", state="tail")
-            case Released():
-                return FloorTold(group="", state="ended")
-            case Revoked():
-                return FloorTold(group="", state="revoked", cause=cause_name(event.cause))
-            case Lost():
-                return FloorTold(group="", state="revoked", cause=cause_name(Cause.LOST))
-            case _:
-                return None
 
     # ------------------------------------------------------------------ the all-call
 
@@ -496,7 +458,7 @@ class Exchange:
         if blocked is self._blocked:
             return
         self._blocked = blocked
-        for other in list(self._floors.values()):
+        for other in self._floors:
             self._happened(other, other.floor.block(self._blocking(other.groups), self._clock.now()))
             self._show_floor(other)
 
@@ -511,23 +473,7 @@ class Exchange:
         talker = self.legs.get(state.talker) if state.talker else None
         self._show.floor(row.id, row.groups, state, talker.talker() if talker else None)
 
-    def _show_groups(self, names: Iterable[str]) -> None:
-        for name in set(names):
-            record = self._groups.records.get(GroupId(name))
-            if record is None:
-                continue
-            listeners = []
-            for leg in self.legs.values():
-                if record.id in leg.listening:
-                    may = rights_of(record, leg.subject)
-                    listeners.append(leg.listener(record.id, may is not None and may.talk))
-            patch = self._groups.patches.of(record.id)
-            self._show.group(record, listeners, patch, record.id in self._emergencies)
-
     # ------------------------------------------------------------------ the service
-
-    def _rows_of(self, leg: LegId) -> list[Row]:
-        return [row for row in self._floors.values() if leg in row.legs]
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -536,6 +482,7 @@ class Exchange:
             tasks.create_task(self._keep_routing(), name="voice-routes")
             tasks.create_task(self._keep_time(), name="floors")
             tasks.create_task(self._keep_groups(), name="groups")
+            tasks.create_task(self._listeners.run(), name="listeners")
 
     async def _keep_routing(self) -> None:
         """Changes that come while media answers leave together."""
@@ -555,16 +502,15 @@ class Exchange:
     async def _keep_time(self) -> None:
         while True:
             now = self._clock.now()
-            due = [row.floor.deadline() for row in self._floors.values()]
-            wait = min((at - now for at in due if at is not None), default=LONGEST)
+            due = self._floors.next_due
+            self._armed = now + LONGEST if due is None else due
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, wait)):
+                async with asyncio.timeout(max(0.0, self._armed - now)):
                     await self._due.wait()
             self._due.clear()
             now = self._clock.now()
-            for row in list(self._floors.values()):
-                at = row.floor.deadline()
-                if at is not None and at <= now:
+            for row in self._floors:
+                if row.due is not None and row.due <= now:
                     self._happened(row, row.floor.tick(now))
 
     async def _keep_groups(self) -> None:
@@ -594,33 +540,4 @@ def _better(one: Rights | None, other: Rights) -> Rights:
         priority=max(one.priority, other.priority),
         override=one.override or other.override,
         broadcast=one.broadcast or other.broadcast,
-    )
-
-
-def _for_group(told: FloorTold, group: GroupId) -> FloorTold:
-    return FloorTold(
-        group=group,
-        state=told.state,
-        sequence=told.sequence,
-        urgency=told.urgency,
-        until=told.until,
-        position=told.position,
-        size=told.size,
-        cause=told.cause,
-        talker=told.talker,
-    )
-
-
-def _answer(group: GroupId, told: FloorTold | None) -> FloorAnswer:
-    if told is None:  # a carrier: it talks already
-        return FloorAnswer(group=group, state="granted")
-    return FloorAnswer(
-        group=group,
-        state=told.state,
-        sequence=told.sequence,
-        until=told.until,
-        position=told.position,
-        size=told.size,
-        cause=told.cause,
-        talker=told.talker,
     )

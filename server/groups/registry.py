@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from server.groups.membership import GroupKind, GroupRecord, MemberRecord, Subject, rights_of
+from server.auth.permissions import Action, allowed
+from server.groups.membership import GroupKind, GroupRecord, MemberKind, MemberRecord, Subject
 from server.groups.patches import Patch, Patches
 from server.groups.stored import Author, PatchRow, StoredGroups
 from server.model.clock import Clock
@@ -28,6 +29,9 @@ class Groups:
         self.records: dict[GroupId, GroupRecord] = {}
         self.patches = Patches()
         self.made: dict[PatchId, PatchRow] = {}  # when and by whom
+        self.all_call: GroupRecord | None = None
+        self._of_member: dict[tuple[MemberKind, str], set[GroupId]] = {}
+        self._open: set[GroupId] = set()  # to who may be everywhere
         self._stored = stored
         self._clock = clock
         self._on_changed: list[Callable[[], None]] = []
@@ -51,6 +55,7 @@ class Groups:
         self._changed()
 
     def _changed(self) -> None:
+        self._index()
         for listener in self._on_changed:
             listener()
 
@@ -64,17 +69,32 @@ class Groups:
         return record
 
     def visible(self, subject: Subject) -> frozenset[GroupId]:
-        """The groups that the subject is in."""
-        return frozenset(
-            record.id for record in self.records.values() if rights_of(record, subject) is not None
-        )
+        """The groups that the subject is in: those where `rights_of` gives it any."""
+        found: set[GroupId] = set()
+        for kind, name in (
+            (MemberKind.USER, subject.user),
+            (MemberKind.UNIT, subject.unit),
+            (MemberKind.ROLE, subject.role),
+        ):
+            found |= self._of_member.get((kind, name), set())
+        if allowed(subject.role, Action.TALK_EVERYWHERE):
+            found |= self._open
+        if self.all_call is not None:
+            found.add(self.all_call.id)
+        return frozenset(found)
+
+    def _index(self) -> None:
+        """So that what hundreds of clients may see is not found by asking every group for each."""
+        self._of_member = {}
+        for record in self.records.values():
+            for member in record.members:
+                if member.subject:
+                    self._of_member.setdefault((member.kind, member.subject), set()).add(record.id)
+        self._open = {record.id for record in self.records.values() if record.kind is not GroupKind.PRIVATE}
+        self.all_call = next((one for one in self.records.values() if one.kind is GroupKind.ALL_CALL), None)
 
     def floor_of(self, group: GroupId) -> FloorId:
         return self.patches.floor_of(group)
-
-    @property
-    def all_call(self) -> GroupRecord | None:
-        return next((one for one in self.records.values() if one.kind is GroupKind.ALL_CALL), None)
 
     def ordered(self) -> list[GroupRecord]:
         return sorted(self.records.values(), key=lambda record: record.number)

@@ -25,6 +25,9 @@ class Switchboard:
         self._legs = legs
         self._changed = changed
         self._open: dict[LegId, tuple[str, ...]] = {}
+        self._talking_in: dict[str, dict[LegId, None]] = {}  # group or call -> its open microphones
+        self._since: dict[LegId, int] = {}  # open microphones in the order in which they opened
+        self._opened = 0
         self._heard: dict[LegId, dict[int, Place]] = {}
         self._reach: dict[LegId, dict[LegId, int]] = {}
         self._recording: dict[LegId, tuple[str, str]] = {}  # id, path
@@ -38,12 +41,25 @@ class Switchboard:
 
         `listeners`: those for whom that may be a difference.
         """
-        if names:
-            self._open[talker] = names
-        else:
-            self._open.pop(talker, None)
+        self._set_open(talker, names)
         self._touch(talker)
         self.rehear({*listeners, *self._reach.get(talker, ())})
+
+    def _set_open(self, talker: LegId, names: tuple[str, ...]) -> None:
+        for name in self._open.pop(talker, ()):
+            talking = self._talking_in[name]
+            del talking[talker]
+            if not talking:
+                del self._talking_in[name]
+        if not names:
+            self._since.pop(talker, None)
+            return
+        self._open[talker] = names = tuple(dict.fromkeys(names))
+        for name in names:
+            self._talking_in.setdefault(name, {})[talker] = None
+        if talker not in self._since:
+            self._opened += 1
+            self._since[talker] = self._opened
 
     def is_open(self, talker: LegId) -> tuple[str, ...]:
         """Where it is heard."""
@@ -65,7 +81,9 @@ class Switchboard:
     def gone(self, leg: LegId) -> None:
         """The leg's sound path goes: nothing of it is heard or hears. Call it while the leg has its session."""
         self._forget_listener(leg)
-        if self._open.pop(leg, None) is not None or leg in self._reach:
+        was_open = leg in self._open
+        self._set_open(leg, ())
+        if was_open or leg in self._reach:
             self.rehear(tuple(self._reach.get(leg, ())))
         self._reach.pop(leg, None)
         attached = self._legs.get(leg)
@@ -81,17 +99,23 @@ class Switchboard:
 
     def rehear(self, listeners: Iterable[LegId]) -> None:
         """Work out anew what these legs hear, and tell them."""
-        talking = [Talking(leg=leg, names=names) for leg, names in self._open.items()]
         ears, slots = [], {}
+        concerned: set[LegId] = set()
         for listener in dict.fromkeys(listeners):
             leg = self._legs.get(listener)
             if leg is None or not leg.path:
                 self._forget_listener(listener)
                 continue
             deaf = leg.leg.half_duplex and listener in self._open
-            ears.append(Ears(leg=listener, listening=leg.listening, deaf=deaf))
+            listening = leg.listening
+            ears.append(Ears(leg=listener, listening=listening, deaf=deaf))
             slots[listener] = leg.slots
+            concerned.update(*(self._talking_in.get(name, ()) for name in listening))
         found: dict[LegId, dict[int, Place]] = {ear.leg: {} for ear in ears}
+        talking = [
+            Talking(leg=talker, names=self._open[talker])
+            for talker in sorted(concerned, key=self._since.__getitem__)
+        ]
         for each in hear(talking, ears, slots):
             found[each.listener][each.slot] = (each.talker, each.name)
         for listener, after in found.items():

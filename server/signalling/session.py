@@ -261,6 +261,14 @@ class Connection:
             return store.snapshot(self.client.view)
         return store.delta(self.client.view, known)
 
+    def published(self, store: EntityStore) -> None:
+        """There is a new revision: wakes the shell when something in it is for this client."""
+        known, client = self._known, self.client
+        if client is None or known is None or store.concerns(client.view, known):
+            self._wake()
+        else:
+            self._known = store.rev
+
     # ------------------------------------------------------------------ time
 
     def tick(self, now: float) -> None:

@@ -20,6 +20,7 @@ from server.groups.hearing import SLOTS
 from server.groups.legs import Leg
 from server.groups.membership import GroupKind, MemberKind, MemberRecord, Subject, rights_of
 from server.groups.stored import Author
+from server.groups.told import told_answer
 from server.model.errors import BadRequest, NotFound, Refused
 from server.model.ids import DeviceId, GroupId, LegId, StreamId, UnitId, UserId
 from server.model.names import clean_name
@@ -45,7 +46,6 @@ from server.signalling.talk import (
     FloorRelease,
     FloorRequest,
     FloorRevoke,
-    FloorTold,
     GroupChange,
     GroupCreate,
     GroupCreated,
@@ -171,19 +171,7 @@ async def _all_call(services: Services, client: Client, command: AllCall) -> Val
         raise NotFound("this server has no all-call group")
     answers = services.exchange.request(leg.id, [group.id], Urgency.ALL_CALL)
     for answer in answers:  # before the audit log: the key is held
-        client.tell(
-            FloorTold(
-                group=answer.group,
-                state=answer.state,
-                sequence=answer.sequence,
-                urgency="all_call",
-                until=answer.until,
-                position=answer.position,
-                size=answer.size,
-                cause=answer.cause,
-                talker=answer.talker,
-            )
-        )
+        client.tell(told_answer(answer, "all_call"))
     await _note(services, client, "call.all", group.id, ", ".join(answer.state for answer in answers))
     return FloorAnswers(answers=answers)
 
@@ -302,19 +290,7 @@ async def _emergency(services: Services, client: Client, command: EmergencyStart
         address=client.admission.address,
     )
     alarm = services.alarms.press(press)
-    client.tell(  # before the database: the microphone is open
-        FloorTold(
-            group=group,
-            state=answer.state,
-            sequence=answer.sequence,
-            urgency="emergency",
-            until=answer.until,
-            position=answer.position,
-            size=answer.size,
-            cause=answer.cause,
-            talker=answer.talker,
-        )
-    )
+    client.tell(told_answer(answer, "emergency"))  # before the database: the microphone is open
     await services.alarms.written(alarm, press)
     await _keep_position(services, leg, report)
     return EmergencyStarted(alarm=alarm.id, group=group, answer=answer)

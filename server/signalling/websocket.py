@@ -409,7 +409,7 @@ class WebSockets:
             self._dirty.clear()
             if store.publish():
                 for socket in self._sockets:
-                    socket.wake.set()
+                    socket.connection.published(store)
             await asyncio.sleep(PUBLISH)
 
     async def _tick(self) -> None:

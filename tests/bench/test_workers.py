@@ -52,6 +52,8 @@ async def test_answers_failures_and_a_late_answer_that_nobody_gets() -> None:
         with pytest.raises(BenchFailed, match="it does not work"):
             await helper.ask(Fail())
         assert await helper.ask(Wait(0.0, "three")) == "three"
+        large = "x" * 3_000_000  # more than a pipe holds
+        assert await helper.ask(Wait(0.0, large)) == large
         pid = helper.pid
         assert pid in family(os.getpid())
         assert name_of(pid).startswith("python")

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import multiprocessing
+import os
 import resource
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -109,6 +110,9 @@ async def _answer(pipe: Connection, make: Callable[[], Role]) -> None:
     role = make()
     arrived = asyncio.Event()
     loop.add_reader(pipe.fileno(), arrived.set)
+    os.set_blocking(
+        pipe.fileno(), True
+    )  # uvloop changed that, and an answer may be larger than the socket's buffer
     gc.freeze()
     try:
         while True:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.signalling.messages import Device, HealthRow, JoinLink, Stream, Unit
+from server.signalling.talk import Floor
 from server.state import Entity, EntityStore, View
 
 FIRST = 5_000
@@ -273,3 +275,86 @@ def test_every_client_ends_with_what_is_true(taken: list[tuple[Any, ...]], max_r
         fresh = Client(client.view)
         fresh.sync(store)
         assert client.known == fresh.known
+
+
+def phone(number: int, *groups: str) -> View:
+    kinds = frozenset({"unit", "device", "stream", "group", "floor"})
+    return View(
+        kinds=kinds, everything=False, unit=f"u{number}", device=f"d{number}", groups=frozenset(groups)
+    )
+
+
+def floor(group: str, sequence: int = 1) -> Floor:
+    return Floor(id=group, floor=group, state="taken", sequence=sequence, since=1.0)
+
+
+def test_a_view_is_concerned_by_what_is_its_own_and_nothing_else() -> None:
+    store = published(unit(1), unit(2), device(1), stream(2), floor("g1"), floor("g2"))
+    since = store.rev
+    one, two, desk = (
+        phone(1, "g1"),
+        phone(2, "g2", "g3"),
+        msgspec.structs.replace(ALL, kinds=frozenset({"floor"})),
+    )
+    assert not any(store.concerns(view, since) for view in (one, two, desk))
+    store.put(floor("g2", 2))
+    store.publish()
+    assert [store.concerns(view, since) for view in (one, two, desk)] == [False, True, True]
+    store.put(stream(2, "live"))
+    store.publish()
+    assert [store.concerns(view, since + 1) for view in (one, two, desk)] == [False, True, False]
+    store.remove("unit", "u1")
+    store.publish()
+    assert [store.concerns(view, since + 2) for view in (one, two, desk)] == [True, False, False]
+    assert store.concerns(two, since)  # what was missed before still counts
+    assert store.delta(one, since + 2) is not None
+    assert store.delta(two, since + 2) is None
+
+
+def test_what_was_forgotten_leaves_nothing_behind() -> None:
+    store = published(max_removed=3)
+    for number in range(20):
+        store.put(floor(f"g{number}"))
+        store.publish()
+        store.remove("floor", f"g{number}")
+        store.publish()
+    assert len(store._touched) <= 1 + 3
+    assert store.delta(phone(1, "g19"), store.rev - 1) is not None
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.sampled_from(["floor", "stream", "unit", "publish", "remove"])),
+        max_size=30,
+    )
+)
+def test_a_client_that_is_not_concerned_would_have_got_nothing(steps: list[tuple[int, str]]) -> None:
+    """`concerns` may only say yes too often; two clients that are woken by it, and by everything, know the same."""
+    store = EntityStore(FIRST)
+    views = [phone(1, "g1", "g2"), phone(2, "g2"), ALL]
+    known = [FIRST] * len(views)
+    for number, what in steps:
+        match what:
+            case "floor":
+                store.put(floor(f"g{number}", store.rev))
+            case "stream":
+                store.put(stream(number, f"s{store.rev}"))
+            case "unit":
+                store.put(unit(number, f"n{store.rev}"))
+            case "remove":
+                store.remove("floor", f"g{number}")
+            case _:
+                store.publish()
+                for index, view in enumerate(views):
+                    if not store.concerns(view, known[index]):
+                        assert not _changes(store, view, known[index])
+                        known[index] = store.rev
+
+
+def _changes(store: EntityStore, view: View, since: int) -> list[str]:
+    """What a delta would have to tell, by looking at everything."""
+    return [
+        key[1]
+        for key, entry in store._entries.items()
+        if since < entry.changed <= store.rev and view.shows(entry.value)
+    ]

@@ -51,6 +51,7 @@ class TalkClient:
     told: list[dict[str, Any]] = field(default_factory=list)
     slots: dict[int, dict[str, Any]] = field(default_factory=dict)
     session: str = ""
+    rev: int = 0  # of what it knows
     goodbye: str = ""
     on_told: Callable[[dict[str, Any]], None] | None = None
     _replies: dict[str, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
@@ -101,12 +102,13 @@ class TalkClient:
             case "goodbye":
                 self.goodbye = message["reason"]
             case "snapshot":
-                self.entities = {}
+                self.entities, self.rev = {}, message["rev"]
                 for field_name, values in message.items():
                     if isinstance(values, list):
                         kind = PLURALS.get(field_name, field_name[:-1])
                         self.entities[kind] = {value["id"]: value for value in values}
             case "delta":
+                self.rev = message["rev"]
                 for change in message["changes"]:
                     known = self.entities.setdefault(change["kind"], {})
                     if change["value"] is None:
@@ -216,6 +218,15 @@ class TalkClient:
         return self.floor(name)
 
     # ------------------------------------------------------------------ ends
+
+    async def come_back(self, url: str, token: str = "", cookie: str = "") -> None:
+        """The same client on a new socket; it goes on from the revision that it knows."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+        self.me, self.goodbye = {}, ""
+        self.socket = await connect(self.http, url, cookie)
+        await self.hello(token, self.rev)
 
     async def vanish(self) -> None:
         """As a process that is killed: nothing is said any more."""

@@ -206,7 +206,7 @@ class Dispatch(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.05, 0.3, 1.1, 6.0, 40.0]))
     def time(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        for row in list(self.exchange._floors.values()):
+        for row in list(self.exchange._floors):
             self.exchange._happened(row, row.floor.tick(self.clock.now()))
             at = row.floor.deadline()
             assert at is None or at > self.clock.now()
@@ -218,7 +218,7 @@ class Dispatch(RuleBasedStateMachine):
         if not hasattr(self, "exchange"):
             return
         holders: dict[str, set[str]] = {}
-        for row in self.exchange._floors.values():
+        for row in self.exchange._floors:
             state = row.floor.state(self.clock.now())
             if state.talker is not None:
                 assert state.talker in row.legs
@@ -254,7 +254,7 @@ class Dispatch(RuleBasedStateMachine):
             return
         shown = {floor.id: floor for floor in self.store.all("floor") if isinstance(floor, Floor)}
         assert set(shown) == set(self.groups.records)
-        for row in self.exchange._floors.values():
+        for row in self.exchange._floors:
             talker = row.floor.state(self.clock.now()).talker
             for group in row.groups:
                 floor = shown[group]

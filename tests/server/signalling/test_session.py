@@ -444,3 +444,19 @@ def test_nothing_a_client_sends_raises(sent: list[bytes]) -> None:
             assert message["type"] in {"hello", "snapshot", "reply", "pong", "goodbye"}
     if peer.connection.phase is Phase.CLOSED:
         assert peer.send(hello()) is None
+
+
+def test_a_revision_wakes_only_those_whom_it_concerns() -> None:
+    store = EntityStore(5_000)
+    mine = View(kinds=frozenset({"unit"}), everything=False, unit="u1")
+    peer = Peer(store=store)
+    peer.open(admission(view=mine))
+    peer.wakes = 0
+    for unit in ("u2", "u1", "u2"):
+        store.put(UnitEntity(id=unit, name=str(store.rev), kind="rescuer", number=1))
+        store.publish()
+        peer.connection.published(store)
+    assert peer.wakes == 2  # still behind when u2 changed again
+    assert [change["id"] for change in peer.taken()[0]["changes"]] == ["u1"]
+    peer.connection.published(store)
+    assert (peer.wakes, peer.taken()) == (2, [])
