@@ -48,7 +48,7 @@ from server.signalling.talk import (
     VoiceSlot,
 )
 from server.signalling.wire import Command, Message
-from support.control import Control, control
+from support.control import Control, RunningClock, control
 from support.waiting import until
 
 SDP = "v=0\r\n"
@@ -157,7 +157,7 @@ class Net:
 
 @pytest.fixture
 async def net(tmp_path: Path) -> AsyncIterator[Net]:
-    async with control(tmp_path) as centre:
+    async with control(tmp_path, clock=RunningClock()) as centre:
         tasks = [asyncio.ensure_future(run()) for run in centre.talk.services.values()]
         yield Net(centre)
         for task in tasks:
@@ -458,7 +458,8 @@ async def test_a_lost_sound_path_gives_the_floor_back_and_is_shown(net: Net) -> 
     await net.hears(one, two)
     net.centre.events.session_step(two.path, "lost", "consent_lost")
     await net.hears(one)
-    assert {(one.name, one.voice) for one in net.group(EVERYBODY).listeners} == {("一", True), ("二", False)}
+    shown = {("一", True), ("二", False)}
+    await until(lambda: {(one.name, one.voice) for one in net.group(EVERYBODY).listeners} == shown)
     net.centre.events.session_step(one.path, "lost", "consent_lost")
     net.centre.clock.advance(1.5)
     net.centre.talk.exchange._due.set()
