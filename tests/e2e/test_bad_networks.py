@@ -14,15 +14,20 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from media.rtp.red import unwrap
+from server.model.ports import VoiceListener, VoiceRoute
+from server.routing.settings import RoutingSettings
 from support.counting_peer import CountingPeer
 from support.decoding_viewer import DecodingViewer
 from support.impairment import Impairment
 from support.media_site import MediaSite, media_site
 from support.namespaces import inside
+from support.sound_path import SoundPath, mark_of
 from support.testlink import TestLink
 from support.waiting import until
 
@@ -32,10 +37,12 @@ GOOD = Impairment(delay=0.02)
 
 
 @contextlib.asynccontextmanager
-async def linked_site(impairment: Impairment) -> AsyncIterator[tuple[MediaSite, TestLink]]:
+async def linked_site(
+    impairment: Impairment, settings: RoutingSettings | None = None
+) -> AsyncIterator[tuple[MediaSite, TestLink]]:
     async with TestLink(impairment) as link:
         with inside(link.near):
-            async with media_site(host=link.near_address) as site:
+            async with media_site(settings, host=link.near_address) as site:
                 yield site, link
 
 
@@ -102,6 +109,59 @@ async def test_p11_satellite_link_cut_keeps_the_session(tmp_path: Path) -> None:
             assert not [step for step in site.steps if step[0] in ("lost", "closed")]
         finally:
             viewer.peer.close()
+
+
+async def test_p10_words_over_a_link_that_loses_one_packet_in_twenty() -> None:
+    """Voice gaps of 60 ms at most: what is lost comes again with the next packet (RED)."""
+    unrecorded = RoutingSettings(recorded=False)
+    async with linked_site(GOOD, unrecorded) as (site, link), AsyncExitStack() as stack:
+        got: set[int] = set()
+        talker = SoundPath()
+        with inside(link.far):
+            listener = SoundPath(
+                on_packet=lambda payload: got.update(indices(payload)),
+                bind=link.far_address,
+            )
+        for path in (talker, listener):
+            stack.callback(path.close)
+        sessions = []
+        for path in (talker, listener):
+            answer = await site.routing.open_voice(path.offer(), None)
+            path.apply(answer.sdp)
+            sessions.append(answer.session)
+            await asyncio.wait_for(path.peer.connected.wait(), 20)
+        ear = VoiceListener(session=sessions[1], slot=0)
+        await site.routing.route_voice([VoiceRoute(talker=sessions[0], listeners=(ear,))])
+        lossy = Impairment(loss=0.05, delay=0.02)
+        await link.set(lossy, lossy)
+        talker.speak(1)
+        await asyncio.sleep(12)
+        talker.hush()
+        await asyncio.sleep(0.3)
+        missing = [index for index in range(talker.sent) if index not in got]
+        gaps = runs(missing)
+        print(
+            f"{talker.sent} packets of 20 ms sent, {len(missing)} not heard, longest gap {20 * max(gaps, default=0)} ms"
+        )
+        assert talker.sent > 500
+        assert len(missing) <= 0.03 * talker.sent  # of 5 % lost
+        assert max(gaps, default=0) <= 3
+
+
+def indices(payload: bytes) -> set[int]:
+    """Which packets of a press a RED payload brings."""
+    return {mark.index for block in unwrap(payload) if (mark := mark_of(block.payload)) is not None}
+
+
+def runs(numbers: list[int]) -> list[int]:
+    """Lengths of runs of consecutive numbers."""
+    lengths: list[int] = []
+    for before, number in zip([None, *numbers], numbers, strict=False):
+        if before is not None and number == before + 1:
+            lengths[-1] += 1
+        else:
+            lengths.append(1)
+    return lengths
 
 
 async def watch(site: MediaSite, peer: CountingPeer) -> None:

@@ -89,7 +89,8 @@ class Heard:
 class SoundPath:
     """Make an `offer` of kind "voice" and `apply` the answer; `peer.connected` is set when packets can flow.
 
-    With `drain` packets are counted without being looked into. `on_mark(mark, now_ns)` hears of each one otherwise.
+    With `drain` packets are counted without being looked into. `on_mark(mark, now_ns)` hears of each one otherwise, and
+    `on_packet` gets the payload of each.
     """
 
     def __init__(
@@ -97,11 +98,18 @@ class SoundPath:
         *,
         drain: SharedDrain | None = None,
         on_mark: Callable[[VoiceMark, int], None] | None = None,
+        on_packet: Callable[[bytes], None] | None = None,
+        bind: str = "127.0.0.1",
     ) -> None:
         self.heard: dict[int, Heard] = {}
         self.unmarked = 0
         self._on_mark = on_mark
-        self.peer = CountingPeer(on_packet=None if drain is not None else self._packet, drain=drain)
+        self._on_packet = on_packet
+        self.peer = CountingPeer(
+            on_packet=None if drain is not None else self._packet,
+            drain=drain,
+            bind=bind,
+        )
         self._feed = VoiceFeed(self.peer.ssrc)
         self._speaking: asyncio.Task[None] | None = None
         self.sent = 0  # packets of the last press
@@ -149,7 +157,10 @@ class SoundPath:
         now = time.monotonic_ns()
         mark = None
         with contextlib.suppress(PacketError):
-            mark = mark_of(RtpPacket.parse(data).payload)
+            payload = RtpPacket.parse(data).payload
+            if self._on_packet is not None:
+                self._on_packet(payload)
+            mark = mark_of(payload)
         if mark is None:
             self.unmarked += 1
             return
