@@ -20,6 +20,7 @@ from media.protocol import (
     Statistics,
     TransportLost,
     TransportStep,
+    VoiceState,
 )
 
 CAPACITY = 50_000
@@ -32,6 +33,7 @@ SUBJECTS: dict[type[Notice], Callable[[Any], Hashable]] = {
     TransportLost: lambda notice: notice.transport,
     LayerState: lambda notice: (notice.source, notice.layer),
     SinkState: lambda notice: notice.sink,
+    VoiceState: lambda notice: notice.source,
     PullState: lambda notice: notice.pull,
     RecordingState: lambda notice: (notice.recording, notice.state),
     Statistics: lambda notice: notice.number,

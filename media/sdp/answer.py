@@ -11,7 +11,7 @@ from media.sdp.codecs import Chosen
 from media.sdp.plan import EXTENSION_URIS, Plan, Reception, Transmission, usable_extensions
 
 PROTOCOL: Final = "UDP/TLS/RTP/SAVPF"
-FEW_SECTIONS: Final = 4  # with no more than these, candidates are repeated in each
+FEW_SECTIONS: Final = 10  # with no more than these (a sound path has 9), candidates are repeated in each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,9 +198,9 @@ async def test_a_patch_joins_two_groups_and_a_call_only_two(net: Net) -> None:
     await one.tune("甲")
     await two.tune("乙")
     await speak(one, "甲", seconds=0.3)
+    await one.until_told("ended")
     assert len(two.ears.all()) == 0
     await net.officer.do("patch.create", groups=made)
-    await one.until_told("ended")
     await speak(one, "甲")
     await until(lambda: has(two.ears.all(), 1000.0))
     call = (

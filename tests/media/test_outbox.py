@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from media.outbox import Outbox
+from typing import get_args
+
+from media.outbox import SUBJECTS, Outbox
 from media.protocol import Done, Notice, SinkState, Statistics, TransportStep
 from media.relay.messages import Address, EngineStatistics
 
@@ -61,3 +63,7 @@ def test_a_full_outbox_drops_new_things_but_never_an_answer() -> None:
         outbox.put(notice)
     assert drain(outbox) == [sink(2, 0), sink(1, 1), Done(number=1), Done(number=2)]
     assert outbox.dropped == 1
+
+
+def test_every_notice_has_a_subject() -> None:
+    assert set(SUBJECTS) == set(get_args(Notice))

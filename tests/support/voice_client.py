@@ -208,14 +208,15 @@ class Radio:
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
         peer.addTransceiver(self.microphone, "sendonly")
-        for slot in range(SLOTS):
-            transceiver = peer.addTransceiver("audio", "recvonly")
-            self._tasks.append(asyncio.create_task(self._listen(slot, transceiver.receiver.track)))
+        for _ in range(SLOTS):
+            peer.addTransceiver("audio", "recvonly")
         await peer.setLocalDescription(await peer.createOffer())
         answer = await self.do("media.offer", kind="voice", sdp=peer.localDescription.sdp)
         self.session = answer["session"]
         assert [slot["slot"] for slot in answer["slots"]] == list(range(SLOTS))
         await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
+        for slot, transceiver in enumerate(peer.getTransceivers()[1:]):
+            self._tasks.append(asyncio.create_task(self._listen(slot, transceiver.receiver.track)))
         await until(lambda: self.step in ("dtls", "path"))
 
     @property
@@ -246,6 +247,7 @@ class Radio:
 
     async def tune(self, *names: str) -> None:
         """Listen to these groups, and talk in them."""
+        await until(lambda: {group["name"] for group in self.entities["group"].values()} >= set(names))
         groups = [self.group(name)["id"] for name in names]
         await self.do("group.tune", listening=groups, selected=groups)
 
