@@ -4,9 +4,9 @@ import { Icon } from "../icon.tsx";
 import type { Group } from "../messages.ts";
 import { radio } from "../strings/radio.ts";
 import { talk } from "../strings/talk.ts";
+import { type CardWords, cardWords } from "../voice/card-words.ts";
 import type { Card } from "../voice/groups.ts";
 import { useModel } from "./context.ts";
-import { type CardWords, cardWords } from "./group-words.ts";
 
 export function GroupCard({ group, large = false }: { group: Group; large?: boolean }) {
   const { desk } = useModel();

@@ -5,7 +5,8 @@
  * `now` in seconds of one monotonic clock, and carries out the returned actions at once and in order. Server times are
  * turned into that clock before they come in. Rules: PROTOCOL.md "Talking", console.md 5.1.
  */
-import type { Commands, FloorAnswer, Talker } from "../messages.ts";
+import type { Outcome } from "../api.ts";
+import type { Commands, EmergencyStarted, FloorAnswer, Talker } from "../messages.ts";
 import type { ToneName } from "./tones.ts";
 
 /** The last sound is still on its way out of the browser when the key goes up. */
@@ -20,9 +21,11 @@ export const SHOWN_FOR = 4;
 export interface Wish {
   how: "groups" | "all_call" | "emergency";
   groups: readonly string[];
-  urgency?: "normal" | "peril";
+  urgency?: "normal" | "peril" | "emergency";
   /** Of an emergency. */
   emergency?: Commands["emergency.start"]["fields"];
+  /** Called with what became of its alarm. */
+  raised?: (outcome: Outcome<EmergencyStarted>) => void;
 }
 
 export type GroupState = "requesting" | "granted" | "queued" | "denied" | "revoked";
