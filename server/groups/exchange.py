@@ -207,6 +207,9 @@ class Exchange:
             attached.asked[floor] = tuple(named)
             self._counters["requests_total"] += 1
             told = self._happened(row, row.floor.request(leg_id, asked, now), asking=leg_id)
+            if told is not None and told.state != "denied":
+                # pressed again in the tail: the end of the spurt before took the name of this one with it
+                attached.asked[floor] = tuple(named)
             for group in named:
                 answers[group] = _answer(group, told)
         if not any(answer.state == "granted" for answer in answers.values()):
