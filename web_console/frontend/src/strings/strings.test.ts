@@ -9,6 +9,7 @@ import { ENGLISH } from "./en/index.ts";
 import { enterStrings } from "./enter.ts";
 import { healthStrings, healthWords } from "./health.ts";
 import { phoneStrings } from "./phone.ts";
+import { phoneTalkStrings } from "./phone-talk.ts";
 import { radioStrings } from "./radio.ts";
 import { boxStrings } from "./radio-boxes.ts";
 import { talkCauseStrings, talkStrings } from "./talk.ts";
@@ -24,6 +25,7 @@ const CHINESE: Record<keyof typeof ENGLISH, Dictionary> = {
   enter: enterStrings,
   console: consoleStrings,
   phone: phoneStrings,
+  phoneTalk: phoneTalkStrings,
   health: healthStrings,
   radio: radioStrings,
   boxes: boxStrings,

@@ -202,7 +202,8 @@ export class Press {
       return [];
     }
     if (message.state === "ended") {
-      if (!own || !isOpen(own)) return [];
+      // what was not answered yet cannot have ended: that is the end of the press before
+      if (!own || !isOpen(own) || own.state === "requesting") return [];
       this.take({ ...message, state: "revoked", cause: message.cause || "ended" }, now);
     } else {
       this.take(message, now);

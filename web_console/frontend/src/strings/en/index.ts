@@ -5,6 +5,7 @@ import { console } from "./console.ts";
 import { enter } from "./enter.ts";
 import { health } from "./health.ts";
 import { phone } from "./phone.ts";
+import { phoneTalk } from "./phone-talk.ts";
 import { radio } from "./radio.ts";
 import { boxes } from "./radio-boxes.ts";
 import { talk, talkCauses } from "./talk.ts";
@@ -18,6 +19,7 @@ export const ENGLISH = {
   errors,
   health,
   phone,
+  phoneTalk,
   radio,
   talk,
   talkCauses,
