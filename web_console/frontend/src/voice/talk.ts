@@ -106,6 +106,7 @@ export class Talk {
   helloed(resumed: boolean): void {
     if (!resumed) this.tuned = "";
     this.saying = "";
+    this.path.helloed(resumed);
     this.flushTuning();
   }
 
