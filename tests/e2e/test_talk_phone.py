@@ -83,8 +83,12 @@ async def net(talking_browser: Browser, server: RunningServer) -> AsyncIterator[
     await chief.choose(EVERYBODY)
     yield Net(server, chief, a, b, links[0])
     for one in (chief, a, b):
-        quiet = [text for text in one.watched.problems if "ERR_INTERNET_DISCONNECTED" not in text]
-        assert (quiet, one.watched.strangers) == ([], [])
+        lost = (
+            "ERR_INTERNET_DISCONNECTED",
+            "WebSocket connection to",
+        )  # tests take the network, and the server
+        problems = [text for text in one.watched.problems if not any(name in text for name in lost)]
+        assert (problems, one.watched.strangers) == ([], [])
         await one.close()
 
 
@@ -429,6 +433,37 @@ async def test_the_media_process_dies_and_the_sound_path_comes_back(net: Net) ->
     for phone in (net.a, net.b):
         await phone.until_look("ready", 40)
     async with net.a.held():
+        await net.b.until_hears()
+
+
+async def test_the_server_restarts_and_everything_comes_back(net: Net) -> None:
+    await net.b.choose(OTHERS)
+    async with net.a.held():
+        await net.a.until_look("tx")
+        assert await net.server.stop(signal.SIGKILL) == -9
+        await net.a.until_look("lost", 10)
+        await net.a.until_sends_nothing()
+    await net.server.restart()
+    for phone in (net.a, net.b):
+        await phone.until_look("ready", 60)
+    await expect(net.b.page.locator(".group-bar")).to_contain_text(OTHERS)  # it talks where it did
+    await net.b.choose(EVERYBODY)
+    async with net.a.held():
+        await net.b.until_hears()
+
+
+async def test_a_locked_phone_gives_the_microphone_back_when_it_is_looked_at_again(net: Net) -> None:
+    ended = """async () => {
+      const tracks = peers.filter((one) => one.connectionState === 'connected').flatMap(
+        (one) => one.getSenders().map((sender) => sender.track).filter(Boolean));
+      for (const track of tracks) { track.stop(); track.dispatchEvent(new Event('ended')); }
+      return tracks.length;
+    }"""
+    assert await net.a.page.evaluate(ended) >= 1
+    await net.a.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    await net.a.until_look("ready")
+    async with net.a.held():
+        await net.a.until_look("tx")
         await net.b.until_hears()
 
 

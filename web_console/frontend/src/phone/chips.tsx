@@ -35,6 +35,8 @@ interface ChipFacts extends ChipWords {
   id: string;
   icon: IconName;
   name: string;
+  /** Where there is little room; the symbol says the rest. */
+  brief?: string;
 }
 
 function chipsOf(model: PhoneModel): ChipFacts[] {
@@ -58,6 +60,7 @@ function chipsOf(model: PhoneModel): ChipFacts[] {
       text: battery
         ? `${battery.percent} %${battery.charging ? ` ${t("charging")}` : ""}`
         : t("battery_unknown"),
+      brief: battery ? `${battery.percent} %` : "–",
       tone: battery && battery.percent <= 15 && !battery.charging ? "bad" : "none",
     },
     { id: "gps", icon: "map-pin", name: t("chip_gps"), ...gpsWords(model) },
@@ -85,11 +88,11 @@ export function ChipLine({ model }: { model: PhoneModel }) {
     <ul class="chip-line" aria-label={t("status")}>
       {chipsOf(model)
         .filter(({ id }) => id !== "screen")
-        .map(({ id, icon, name, text, tone }) => (
+        .map(({ id, icon, name, text, tone, brief }) => (
           <li key={id} class={`status-${tone}`} data-chip={id}>
             <Icon name={icon} size={16} />
             <span class="only-read">{name}</span>
-            <strong class="num">{text}</strong>
+            <strong class="num">{brief ?? text}</strong>
           </li>
         ))}
     </ul>

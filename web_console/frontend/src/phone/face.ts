@@ -54,6 +54,8 @@ const CAUSES: Record<string, PhoneTalkKey> = {
   no_microphone: "cause_no_microphone",
   device: "cause_device",
   no_member: "cause_no_member",
+  blur: "cause_left",
+  hidden: "cause_left",
 };
 
 /** Words for a refusal, as far as a phone has other remedies than a desk. */

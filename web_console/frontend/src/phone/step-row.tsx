@@ -21,7 +21,7 @@ export function stepsOf(model: PhoneModel): SoundStep[] {
     microphone: shift.microphone.track.value !== null,
     opening: shift.microphone.opening.value,
     problem: shift.microphone.problem.value,
-    path: path.peer.phase.value,
+    path: path.sure.value ? path.peer.phase.value : "joining",
     refused: path.peer.problem.value?.code ?? "",
   });
 }

@@ -108,7 +108,7 @@ function faceFor(model: PhoneModel, card: Card | null): Face {
     starting: talk.shift.starting.value,
     linkReady: status.phase === "ready",
     lostFor: status.everReady ? now() - status.heard : null,
-    pathUp: talk.path.peer.phase.value === "up",
+    pathUp: talk.path.peer.phase.value === "up" && talk.path.sure.value,
     microphone: talk.shift.microphone.track.value !== null,
     press: talk.press.value,
     card,

@@ -40,6 +40,8 @@ export const phoneTalk: Record<keyof typeof phoneTalkStrings, string> = {
     "No microphone|The microphone is not open: nobody would hear you.|Open it as told above.",
   cause_device:
     "Microphone changed|It was unplugged, changed, or taken by a phone call.|Let go and press again.",
+  cause_left:
+    "Page left|Another app came in front, or the screen went dark; the microphone was closed.|Come back to this page and hold again.",
   cause_no_member:
     "Not in the group|This phone is no member of it.|Choose another group, or ask to be added.",
   steps: "Getting through",
