@@ -127,6 +127,22 @@ async def test_who_waits_is_heard_when_the_floor_is_free(net: Net) -> None:
     assert not has(second.ears.all(), 1500.0, 1)
 
 
+async def test_a_key_pressed_again_before_the_last_word_has_left_is_a_press_like_any_other(net: Net) -> None:
+    talker, listener = await net.phone("一号", 1000.0), await net.phone("二号")
+    for each in (talker, listener, net.officer):
+        await each.tune(EVERYBODY)
+    await speak(talker, EVERYBODY, seconds=0.3)
+    assert (await talker.press(EVERYBODY))[0]["state"] == "granted"  # in the tail of the first
+    again = time.monotonic()
+    await asyncio.sleep(2.0)  # longer than a key may be silent
+    assert listener.floor(EVERYBODY)["talker"]["name"] == "一号"
+    assert talker.states("revoked") == []
+    assert has(listener.ears.all(again + 1.2), 1000.0)
+    await net.officer.do("floor.revoke", group=talker.group(EVERYBODY)["id"], reason="险情")
+    await talker.until_told("revoked", cause="forced")
+    await talker.let_go()
+
+
 async def test_a_talker_that_vanishes_frees_the_floor_within_a_second(net: Net) -> None:
     """P3, asserted at four times its number."""
     talker, listener = await net.phone("一号", 1000.0), await net.phone("二号")

@@ -2,11 +2,12 @@
 import { beat, serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { PrivateCall } from "../messages.ts";
-import { type RadioKey, radio } from "../strings/radio.ts";
+import { type CallKey, callWord } from "../strings/calls.ts";
+import { radio } from "../strings/radio.ts";
 import { otherOf } from "../voice/calls.ts";
 import { useModel } from "./context.ts";
 
-const ENDS: Record<string, RadioKey> = {
+const ENDS: Record<string, CallKey> = {
   declined: "call_declined",
   unanswered: "call_unanswered",
   busy: "call_busy",
@@ -32,7 +33,7 @@ function Incoming({ call }: { call: PrivateCall }) {
     <section
       class="call call-rings"
       role="alertdialog"
-      aria-label={radio("call_incoming")}
+      aria-label={callWord("call_incoming")}
       data-call={call.id}
     >
       <Icon name="phone-incoming" size={22} />
@@ -41,10 +42,10 @@ function Incoming({ call }: { call: PrivateCall }) {
         <span class="dim">{call.duplex === "full" ? radio("call_full") : radio("call_half")}</span>
       </span>
       <button type="button" class="primary" onClick={() => void desk.answer(call.id, true)}>
-        <Icon name="phone" /> {radio("call_accept")}
+        <Icon name="phone" /> {callWord("call_accept")}
       </button>
       <button type="button" class="danger" onClick={() => void desk.answer(call.id, false)}>
-        <Icon name="phone-off" /> {radio("call_decline")}
+        <Icon name="phone-off" /> {callWord("call_decline")}
       </button>
     </section>
   );
@@ -58,12 +59,12 @@ function Current({ call }: { call: PrivateCall }) {
   const seconds = Math.max(0, Math.floor(serverTime() - call.since));
   const words =
     call.state === "active"
-      ? radio(call.duplex === "full" ? "call_on_full" : "call_on_half", { n: seconds })
+      ? callWord(call.duplex === "full" ? "call_on_full" : "call_on_half", { n: seconds })
       : call.state === "ringing"
-        ? radio("call_ringing", { n: seconds })
-        : radio(ENDS[call.cause] ?? "call_ended");
+        ? callWord("call_ringing", { n: seconds })
+        : callWord(ENDS[call.cause] ?? "call_ended");
   return (
-    <section class="call" aria-label={radio("call_with", { name: other.name })} data-call={call.id}>
+    <section class="call" aria-label={callWord("call_with", { name: other.name })} data-call={call.id}>
       <Icon name={call.state === "ended" ? "phone-off" : "phone"} size={22} />
       <span>
         <strong>{other.name}</strong>
@@ -71,7 +72,7 @@ function Current({ call }: { call: PrivateCall }) {
       </span>
       {call.state !== "ended" && (
         <button type="button" class="danger" onClick={() => desk.hangUp(call.id)}>
-          <Icon name="phone-off" /> {radio("call_hang_up")}
+          <Icon name="phone-off" /> {callWord("call_hang_up")}
         </button>
       )}
     </section>

@@ -62,6 +62,7 @@ export class Desk {
       world: model.world,
       self: computed(() => ({ user: model.initial.user?.id ?? "", unit: "" })),
       owner: model.initial.user?.id ?? "",
+      officer: true,
     });
     this.player = new Player(this.talk.shift);
     this.recent = new RecentSpurts(model.link, {

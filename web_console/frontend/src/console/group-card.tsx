@@ -3,11 +3,11 @@ import "../styles/groups.css";
 import { beat } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { Group } from "../messages.ts";
-import { radio } from "../strings/radio.ts";
+import { cardWord } from "../strings/cards.ts";
 import { talk } from "../strings/talk.ts";
+import { type CardWords, cardWords } from "../voice/card-words.ts";
 import type { Card } from "../voice/groups.ts";
 import { useModel } from "./context.ts";
-import { type CardWords, cardWords } from "./group-words.ts";
 
 export function GroupCard({ group, large = false }: { group: Group; large?: boolean }) {
   const { desk } = useModel();
@@ -59,14 +59,14 @@ export function GroupCard({ group, large = false }: { group: Group; large?: bool
       </button>
       <span class="group-tools">
         {playing && <Icon name="history" size={14} />}
-        <span class="group-heard num" title={radio("heard_by", { n: heard })}>
+        <span class="group-heard num" title={cardWord("heard_by", { n: heard })}>
           <Icon name="headphones" size={12} /> {heard}
         </span>
         <button
           type="button"
           class="quiet icon-button"
-          aria-label={radio("group_more", { name: group.name })}
-          title={radio("group_more", { name: group.name })}
+          aria-label={cardWord("group_more", { name: group.name })}
+          title={cardWord("group_more", { name: group.name })}
           onClick={() => {
             desk.box.value = { kind: "group", group: group.id };
           }}
@@ -96,7 +96,7 @@ function labelOf(group: Group, card: Card, words: CardWords): string {
     card.selection === "none" ? "" : talk("talk_selected"),
     words.text,
     words.detail,
-    card.patch && radio("in_patch", { name: card.patch }),
+    card.patch && cardWord("in_patch", { name: card.patch }),
     card.emergency && `${talk("talk_emergency")} ${card.owner}`,
   ]
     .filter(Boolean)

@@ -1,5 +1,6 @@
 /** Groups in the left panel, above the resources: small cards two by two, the selected ones across. */
 import { Icon } from "../icon.tsx";
+import { cardWord } from "../strings/cards.ts";
 import { radio } from "../strings/radio.ts";
 import { useModel } from "./context.ts";
 import { GroupCard } from "./group-card.tsx";
@@ -19,8 +20,8 @@ export function GroupPanel() {
               type="button"
               class="quiet icon-button"
               aria-pressed={desk.patching.value !== null}
-              title={`${radio("patch_mode")} (T)`}
-              aria-label={radio("patch_mode")}
+              title={`${cardWord("patch_mode")} (T)`}
+              aria-label={cardWord("patch_mode")}
               onClick={() => desk.togglePatching()}
             >
               <Icon name="link-2" />
@@ -28,8 +29,8 @@ export function GroupPanel() {
             <button
               type="button"
               class="quiet icon-button"
-              title={radio("group_new")}
-              aria-label={radio("group_new")}
+              title={cardWord("group_new")}
+              aria-label={cardWord("group_new")}
               onClick={() => {
                 desk.box.value = { kind: "new" };
               }}
@@ -40,7 +41,7 @@ export function GroupPanel() {
         )}
       </header>
       <PatchBar />
-      {groups.length === 0 && <p class="dim panel-none">{radio("groups_none")}</p>}
+      {groups.length === 0 && <p class="dim panel-none">{cardWord("groups_none")}</p>}
       <div class="group-cards">
         {groups.map((group) => (
           <GroupCard key={group.id} group={group} large={desk.selected.value.includes(group.id)} />

@@ -1,7 +1,7 @@
 /** A dangerous act: it happens only when the button has been held for a while, with pointer or keyboard. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { radio } from "../strings/radio.ts";
+import { cardWord } from "../strings/cards.ts";
 
 const HOLD_MS = 1200;
 
@@ -34,7 +34,7 @@ export function HoldButton({
       type="button"
       class={`danger hold ${held ? "held" : ""}`}
       disabled={disabled}
-      title={radio("hold_hint")}
+      title={cardWord("hold_hint")}
       onPointerDown={begin}
       onPointerUp={stop}
       onPointerLeave={stop}
@@ -46,7 +46,7 @@ export function HoldButton({
       }}
       onKeyUp={stop}
     >
-      {children} <span class="hold-words">{radio("hold")}</span>
+      {children} <span class="hold-words">{cardWord("hold")}</span>
     </button>
   );
 }

@@ -6,9 +6,9 @@ import { Icon } from "../icon.tsx";
 import type { IconName } from "../icon-names.ts";
 import type { Stream, Unit } from "../messages.ts";
 import { type Row, rowsOf } from "../store.ts";
+import { cardWord } from "../strings/cards.ts";
 import { causeWords } from "../strings/causes.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
-import { radio } from "../strings/radio.ts";
 import { clockTime, duration, shortTime } from "../times.ts";
 import { positionOf } from "../wall.ts";
 import { useModel } from "./context.ts";
@@ -271,10 +271,10 @@ function Card({ line }: { line: Line }) {
         {model.may("talk.use") && (
           <>
             <button type="button" onClick={() => void model.desk.call({ unit: unit.id }, "full")}>
-              <Icon name="phone" /> {radio("call_unit_full")}
+              <Icon name="phone" /> {cardWord("call_unit_full")}
             </button>
             <button type="button" onClick={() => void model.desk.call({ unit: unit.id }, "half")}>
-              {radio("call_unit_half")}
+              {cardWord("call_unit_half")}
             </button>
           </>
         )}

@@ -1,5 +1,6 @@
 /** While groups are being chosen for a patch: how many, and the button that joins them. */
 import { Icon } from "../icon.tsx";
+import { cardWord } from "../strings/cards.ts";
 import { radio } from "../strings/radio.ts";
 import { useModel } from "./context.ts";
 
@@ -8,9 +9,9 @@ export function PatchBar() {
   const chosen = desk.patching.value;
   if (!chosen) return null;
   return (
-    <div class="patch-bar" role="group" aria-label={radio("patch_mode")}>
+    <div class="patch-bar" role="group" aria-label={cardWord("patch_mode")}>
       <span role="status">
-        {chosen.length === 0 ? radio("patch_hint") : radio("patch_chosen", { n: chosen.length })}
+        {chosen.length === 0 ? cardWord("patch_hint") : cardWord("patch_chosen", { n: chosen.length })}
       </span>
       <button
         type="button"
@@ -18,7 +19,7 @@ export function PatchBar() {
         disabled={chosen.length < 2}
         onClick={() => void desk.makePatch(chosen)}
       >
-        <Icon name="link-2" /> {radio("patch_make")}
+        <Icon name="link-2" /> {cardWord("patch_make")}
       </button>
       <button type="button" onClick={() => desk.togglePatching()}>
         {radio("cancel")}

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { Group, Patch } from "../messages.ts";
+import { cardWord } from "../strings/cards.ts";
 import { radio } from "../strings/radio.ts";
 import { box } from "../strings/radio-boxes.ts";
 import { clockTime } from "../times.ts";
@@ -45,10 +46,10 @@ export function RadioPage() {
               <button
                 type="button"
                 aria-pressed={desk.patching.value !== null}
-                title={`${radio("patch_mode")} (T)`}
+                title={`${cardWord("patch_mode")} (T)`}
                 onClick={() => desk.togglePatching()}
               >
-                <Icon name="link-2" /> {radio("patch_mode")}
+                <Icon name="link-2" /> {cardWord("patch_mode")}
               </button>
               <button
                 type="button"
@@ -56,14 +57,14 @@ export function RadioPage() {
                   desk.box.value = { kind: "new" };
                 }}
               >
-                <Icon name="plus" /> {radio("group_new")}
+                <Icon name="plus" /> {cardWord("group_new")}
               </button>
             </>
           )}
         </header>
         <PatchBar />
         {groups.length === 0 && (
-          <p class="dim panel-none">{wanted ? box("filter_none", { filter }) : radio("groups_none")}</p>
+          <p class="dim panel-none">{wanted ? box("filter_none", { filter }) : cardWord("groups_none")}</p>
         )}
         {patches.map((patch) => (
           <PatchFrame
@@ -89,7 +90,7 @@ function PatchFrame({ patch, groups }: { patch: Patch; groups: readonly Group[] 
   const model = useModel();
   if (groups.length === 0) return null;
   return (
-    <section class="patch-frame" aria-label={radio("in_patch", { name: patch.name })}>
+    <section class="patch-frame" aria-label={cardWord("in_patch", { name: patch.name })}>
       <header>
         <Icon name="link-2" /> <strong>{patch.name}</strong>
         <span class="dim">{box("patch_of", { n: patch.groups.length, name: patch.createdBy })}</span>

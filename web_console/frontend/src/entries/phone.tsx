@@ -1,5 +1,6 @@
 import "../styles/base.css";
 import "../styles/phone.css";
+import "../styles/phone-talk.css";
 import { render } from "preact";
 import { installIcons } from "../icon.tsx";
 import { readInitial } from "../initial.ts";

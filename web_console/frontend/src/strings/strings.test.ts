@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { actionWords, auditPageStrings, auditProblemStrings, auditStrings, chainProblem } from "./audit.ts";
+import { callStrings } from "./calls.ts";
+import { cardStrings } from "./cards.ts";
 import { causeStrings } from "./causes.ts";
 import { commonStrings, errorStrings, errorWords } from "./common.ts";
 import { consoleStrings } from "./console.ts";
@@ -11,6 +13,7 @@ import { ENGLISH } from "./en/index.ts";
 import { enterStrings } from "./enter.ts";
 import { healthStrings, healthWords } from "./health.ts";
 import { phoneStrings } from "./phone.ts";
+import { phoneTalkStrings } from "./phone-talk.ts";
 import { radioStrings } from "./radio.ts";
 import { boxStrings } from "./radio-boxes.ts";
 import { sideStrings } from "./side.ts";
@@ -27,12 +30,15 @@ const CHINESE: Record<keyof typeof ENGLISH, Dictionary> = {
   enter: enterStrings,
   console: consoleStrings,
   phone: phoneStrings,
+  phoneTalk: phoneTalkStrings,
   health: healthStrings,
   radio: radioStrings,
   boxes: boxStrings,
   talk: talkStrings,
   talkCauses: talkCauseStrings,
   side: sideStrings,
+  cards: cardStrings,
+  calls: callStrings,
   audit: auditStrings,
   auditProblems: auditProblemStrings,
   auditPage: auditPageStrings,

@@ -42,6 +42,16 @@ function granted(until: number | null = null): void {
 }
 
 describe("pressing", () => {
+  it("again before the end of the press before was told is not ended by it", () => {
+    granted();
+    press.up("F8", 1);
+    press.down("F8", TO_A, 1.05);
+    expect(press.told(answer("a", "ended"), 1.1)).toEqual([]);
+    expect(state()).toBe("requesting");
+    press.answered(2, [answer("a", "granted")], 1.12);
+    expect(press.view.phase).toBe("talking");
+  });
+
   it("opens the microphone and asks in the same moment", () => {
     expect(press.down("F8", TO_A, 0)).toEqual([OPEN, { do: "request", serial: 1, wish: TO_A }]);
     expect(press.view).toMatchObject({ phase: "requesting", held: true, microphone: true });

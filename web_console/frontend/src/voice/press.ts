@@ -5,7 +5,8 @@
  * `now` in seconds of one monotonic clock, and carries out the returned actions at once and in order. Server times are
  * turned into that clock before they come in. Rules: PROTOCOL.md "Talking", console.md 5.1.
  */
-import type { Commands, FloorAnswer, Talker } from "../messages.ts";
+import type { Outcome } from "../api.ts";
+import type { Commands, EmergencyStarted, FloorAnswer, Talker } from "../messages.ts";
 import type { ToneName } from "./tones.ts";
 
 /** The last sound is still on its way out of the browser when the key goes up. */
@@ -20,11 +21,13 @@ export const SHOWN_FOR = 4;
 export interface Wish {
   how: "groups" | "all_call" | "emergency";
   groups: readonly string[];
-  urgency?: "normal" | "peril";
+  urgency?: "normal" | "peril" | "emergency";
   /** 强插: take the floor from a talker of one's own rank, too. */
   bargeIn?: boolean;
   /** Of an emergency. */
   emergency?: Commands["emergency.start"]["fields"];
+  /** Called with what became of its alarm. */
+  raised?: (outcome: Outcome<EmergencyStarted>) => void;
 }
 
 export type GroupState = "requesting" | "granted" | "queued" | "denied" | "revoked";
@@ -201,7 +204,8 @@ export class Press {
       return [];
     }
     if (message.state === "ended") {
-      if (!own || !isOpen(own)) return [];
+      // what was not answered yet cannot have ended: that is the end of the press before
+      if (!own || !isOpen(own) || own.state === "requesting") return [];
       this.take({ ...message, state: "revoked", cause: message.cause || "ended" }, now);
     } else {
       this.take(message, now);

@@ -35,8 +35,11 @@ export class Shift {
 
   private lock: WakeLockSentinel | null = null;
 
-  /** `changed`: the microphone is another one now, or gone. */
-  constructor(changed: () => void) {
+  /** `changed`: the microphone is another one now, or gone. `awake`: the screen stays on for the whole shift. */
+  constructor(
+    changed: () => void,
+    private readonly awake: boolean,
+  ) {
     this.microphone = new Microphone(changed);
     this.microphone.device = this.choice.peek().microphone;
     this.microphone.processing = this.choice.peek().processing;
@@ -101,7 +104,11 @@ export class Shift {
       if (this.state.peek() !== "off") void this.microphone.open();
     });
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden && this.state.peek() !== "off") void this.keepAwake();
+      if (document.hidden || this.state.peek() === "off") return;
+      // a locked phone takes microphone and sound away, and gives them back only when asked
+      void buses.unlock();
+      void this.microphone.open();
+      void this.keepAwake();
     });
     // a page that is touched at all may make sound again
     const touched = (): void => {
@@ -130,7 +137,7 @@ export class Shift {
   }
 
   private async keepAwake(): Promise<void> {
-    if (!("wakeLock" in navigator) || this.wakeLock.peek()) return;
+    if (!this.awake || !("wakeLock" in navigator) || this.wakeLock.peek()) return;
     try {
       const lock = await navigator.wakeLock.request("screen");
       this.lock = lock;

@@ -18,11 +18,15 @@ export class HeardSlot {
   constructor(readonly index: number) {}
 }
 
+const TOLD_WITHIN_MS = 1000;
 const SILENCE = { group: "", call: "", talker: null };
 
 export class SoundPath {
   readonly peer: Peer;
   readonly slots = Array.from({ length: VOICE_SLOTS }, (_, index) => new HeardSlot(index));
+
+  /** The server knows this path. After one that was started anew it does not, whatever the browser still believes. */
+  readonly sure = signal(true);
 
   private track: MediaStreamTrack | null = null;
   private sender: RTCRtpSender | null = null;
@@ -41,6 +45,18 @@ export class SoundPath {
     });
   }
 
+  /** The server does not go on where it was: it says within a moment that it knows the session, or it does not. */
+  helloed(resumed: boolean): void {
+    const { session } = this.peer;
+    if (resumed || session === "") return;
+    this.sure.value = false;
+    setTimeout(() => {
+      if (this.sure.peek()) return;
+      this.sure.value = true;
+      if (this.peer.session === session) this.peer.rejoin();
+    }, TOLD_WITHIN_MS);
+  }
+
   /** Which microphone is sent, null = none. */
   setTrack(track: MediaStreamTrack | null): void {
     this.track = track;
@@ -55,6 +71,7 @@ export class SoundPath {
 
   told(message: MediaStep | VoiceSlot): void {
     if (message.type === "media") {
+      if (message.session === this.peer.session) this.sure.value = true;
       this.peer.told(message);
       return;
     }
@@ -90,6 +107,7 @@ export class SoundPath {
   }
 
   private gone(): void {
+    this.sure.value = true; // nothing is claimed any more
     this.sender = null;
     for (const slot of this.slots) {
       slot.track.value = null;

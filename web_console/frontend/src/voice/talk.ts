@@ -33,6 +33,8 @@ export interface TalkOptions {
   self: ReadonlySignal<Self>;
   /** Distinguishes what is kept for several people at one browser. */
   owner: string;
+  /** An officer's desk is told by tones of alarms and call-backs, and keeps the screen on. */
+  officer: boolean;
 }
 
 export class Talk {
@@ -62,16 +64,20 @@ export class Talk {
     this.link = options.link;
     this.tuning = signal(tunings.tuningFrom(load(this.key("tuning"), null)));
     this.volumes = signal(levels.volumesFrom(load(this.key("volumes"), null)));
-    this.shift = new Shift(() => this.cut("device", false));
+    this.shift = new Shift(() => this.cut("device", false), options.officer);
     this.path = new SoundPath(this.link);
   }
 
   start(): void {
-    addEventListener("blur", () => this.cut("blur", true));
+    addEventListener("blur", () => {
+      // a browser that asks for the camera takes the focus; an emergency's microphone has an end of its own
+      if (!isEmergency(this.press.peek().wish)) this.cut("blur", true);
+    });
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.cut("hidden", true);
     });
     addEventListener("pagehide", () => this.cut("hidden", true));
+    document.addEventListener("freeze", () => this.cut("hidden", true));
     onBeat((at) => this.beat(at));
     effect(() => {
       const { phase, everReady } = this.link.status.value;
@@ -100,6 +106,7 @@ export class Talk {
   helloed(resumed: boolean): void {
     if (!resumed) this.tuned = "";
     this.saying = "";
+    this.path.helloed(resumed);
     this.flushTuning();
   }
 
@@ -126,6 +133,12 @@ export class Talk {
     const cause = this.impossible(wanted);
     if (cause) this.run(this.core.refuse(source, cause, now()));
     else this.run(this.core.down(source, wanted, now()));
+  }
+
+  /** As `down`, whatever else is held: an emergency goes before it. */
+  emergency(source: string, wish: Wish): void {
+    if (this.press.peek().held) this.cut("emergency", true);
+    this.down(source, wish);
   }
 
   up(source: string): void {
@@ -193,7 +206,9 @@ export class Talk {
   private async ask(wish: Wish) {
     if (wish.how === "emergency") {
       const fields = wish.emergency ?? { key: "" };
-      const outcome = await this.link.command("emergency.start", fields, "resend");
+      // not re-sent by the link: whoever raises it does so again, with the same key and an open microphone
+      const outcome = await this.link.command("emergency.start", fields, "now");
+      wish.raised?.(outcome);
       return outcome.ok ? { ok: true as const, value: [outcome.value.answer] } : outcome;
     }
     const outcome =
@@ -296,8 +311,9 @@ export class Talk {
     const { once, alarm } = announce(this.before, world, this.tuning.peek().selected);
     this.before = world;
     if (!tones) return;
-    if (on) for (const tone of once) tones.sound(tone);
-    tones.keep("alarm", on && alarm);
+    const { officer } = this.options;
+    for (const tone of once) if (on && (officer || tone !== "callback")) tones.sound(tone);
+    tones.keep("alarm", on && alarm && officer);
     tones.keep("ring", on && incoming);
   }
 
@@ -323,6 +339,10 @@ export class Talk {
   private key(name: string): string {
     return `${name}.${this.options.owner}`;
   }
+}
+
+function isEmergency(wish: Wish | null): boolean {
+  return wish?.how === "emergency" || wish?.urgency === "emergency";
 }
 
 /** A time of the server's clock in the page's. */

@@ -1,5 +1,7 @@
 /** Every sentence in English, by area: fetched when somebody wants it. */
 import { audit, auditPage, auditProblems } from "./audit.ts";
+import { calls } from "./calls.ts";
+import { cards } from "./cards.ts";
 import { causes } from "./causes.ts";
 import { common, errors } from "./common.ts";
 import { console } from "./console.ts";
@@ -7,6 +9,7 @@ import { deeds } from "./deeds.ts";
 import { enter } from "./enter.ts";
 import { health } from "./health.ts";
 import { phone } from "./phone.ts";
+import { phoneTalk } from "./phone-talk.ts";
 import { radio } from "./radio.ts";
 import { boxes } from "./radio-boxes.ts";
 import { side } from "./side.ts";
@@ -17,6 +20,8 @@ export const ENGLISH = {
   auditPage,
   auditProblems,
   boxes,
+  calls,
+  cards,
   causes,
   common,
   console,
@@ -25,6 +30,7 @@ export const ENGLISH = {
   errors,
   health,
   phone,
+  phoneTalk,
   radio,
   side,
   talk,

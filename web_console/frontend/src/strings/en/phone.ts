@@ -46,6 +46,7 @@ export const phone: Record<keyof typeof phoneStrings, string> = {
   why_no_server: "No connection to the server",
   why_no_capture:
     "Camera or microphone was taken by another app; it opens again when you are back on this page",
+  why_opening: "Opening camera and microphone",
   why_no_media: "The media connection is being made",
   why_waiting: "Waiting until the server receives the picture",
   why_stalled: "The server receives nothing, mostly because of the network",

@@ -48,11 +48,12 @@ export const talkCauses: Record<keyof typeof talkCauseStrings, string> = {
     "Page hidden|The page could not be seen, so the microphone was closed.|Come back to this page and press again.",
   offline: "Server lost|The server was lost, so the microphone was closed.|Press again when it is back.",
   device: "Microphone changed|The microphone was unplugged or changed.|Check it, then press again.",
+  no_microphone:
+    "No microphone|The microphone is not open: nobody would hear you.|Allow the microphone, or connect one, then press again.",
+  emergency: "Emergency first|The emergency alarm took the microphone.|Press again when it has been said.",
   no_answer:
     "No answer|The server did not answer in time, so the microphone was closed.|Let go and press again.",
   no_group: "No group|No talk group is selected.|Click a group's card or press 1–9.",
-  no_microphone:
-    "No microphone|The microphone is not open: nobody would hear you.|Follow the red bar at the top.",
   no_shift: "Shift not started|Sound and microphone are not on yet.|Start the shift first.",
   forbidden: "Not allowed|This account may not talk here.|Ask an administrator for the right.",
 };

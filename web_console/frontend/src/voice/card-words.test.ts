@@ -2,8 +2,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { ICONS } from "../icon-names.ts";
 import { language } from "../language.ts";
-import type { Activity, Card } from "../voice/groups.ts";
-import { cardWords } from "./group-words.ts";
+import { cardWords } from "./card-words.ts";
+import type { Activity, Card } from "./groups.ts";
 
 beforeEach(() => {
   language.value = "zh-CN";

@@ -2,7 +2,7 @@
 import type { IconName } from "../icon-names.ts";
 import { talk, talkCause } from "../strings/talk.ts";
 import { clockTime } from "../times.ts";
-import type { Activity, Card } from "../voice/groups.ts";
+import type { Activity, Card } from "./groups.ts";
 
 export interface CardWords {
   /** Names the look in the style sheet. */
