@@ -179,7 +179,7 @@ class WebSockets:
 
     async def _write(self, response: web.WebSocketResponse[bool], socket: _Socket) -> None:
         """Send what there is until the connection is closed; a client that does not read is cut off."""
-        connection, clock = socket.connection, self._services.clock
+        connection = socket.connection
         try:
             while True:
                 data = connection.take(self._services.store)
@@ -195,7 +195,7 @@ class WebSockets:
                         await response.close(code=connection.close_code, message=connection.reason.encode())
                     return
                 socket.wake.clear()
-                await self._wait(socket, connection.deadline() - clock.now())
+                await socket.wake.wait()
         except TimeoutError:
             connection.end("too_slow")
             self._counters["not_reading_total"] += 1
@@ -208,13 +208,6 @@ class WebSockets:
             connection.end("unavailable")
             if socket.request.transport is not None:
                 socket.request.transport.abort()
-
-    async def _wait(self, socket: _Socket, delay: float) -> None:
-        try:
-            async with asyncio.timeout(max(0.0, delay)):
-                await socket.wake.wait()
-        except TimeoutError:
-            socket.connection.tick(self._services.clock.now())
 
     def _detach(self, socket: _Socket) -> None:
         client = socket.connection.client
@@ -415,6 +408,8 @@ class WebSockets:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
+            for socket in self._sockets:
+                socket.connection.tick(self._services.clock.now())
             for session in self._clients.tick(self._services.clock.now()):
                 self._close_media(session, "consent_lost")
 

@@ -55,7 +55,7 @@ def matched(spoken: list[float], heard: list[float]) -> list[float]:
     for at in spoken:
         after = [each - at for each in heard if at - EARLY <= each <= at + LONGEST]
         if after:
-            delays.append(after[0] * 1000)
+            delays.append(round(after[0] * 1000, 1))
     return delays
 
 
