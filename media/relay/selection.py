@@ -381,8 +381,8 @@ class LayerSelection:
             held_back = any("bandwidth" in (choice.reason, choice.degraded) for choice in choices.values())
             link.tight = held_back or link.allocator.trying
             rate = int(max(PACE * link.estimate, PACE_NEED * need(wishes, choices)))
-            if not link.tight and now - link.congested_at >= link.calm:
-                rate = 0
+            if not wishes or (not link.tight and now - link.congested_at >= link.calm):
+                rate = 0  # sound alone is never held up: nothing of it could be thinned
             if abs(rate - link.rate) > PACE_CHANGE * link.rate:
                 link.rate = rate
                 commands.append(SetRate(transport=transport, rate=rate))

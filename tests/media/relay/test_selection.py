@@ -373,3 +373,17 @@ def test_congestion_of_a_paced_link_does_not_lengthen_the_calm_it_needs() -> Non
         relay.now += 0.5
         relay.selection.estimated(10, 900_000, "normal", relay.now)
     assert 5.0 <= relay.now - 2.0 <= 7.0
+
+
+def test_a_link_that_carries_sound_alone_is_never_paced() -> None:
+    relay = Relay()
+    relay.apply(
+        AddSource(source=2, transport=1, kind=MediaKind.AUDIO, mid="2", codecs=VP8, layers=(Layer(),)),
+        AddTransport(transport=10, kind=TransportKind.WEBRTC),
+        AddSink(sink=6, kind=MediaKind.AUDIO, transport=10),
+        SetRoutes(source=2, revision=1, sinks=(6,)),
+    )
+    for state in ("normal", "overuse", "normal"):
+        relay.selection.estimated(10, 60_000, state, relay.now)
+        relay.now += 0.5
+        assert relay.decide()[0] == []
