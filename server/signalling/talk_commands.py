@@ -274,11 +274,12 @@ async def _take_back(services: Services, client: Client, command: CallBackTake) 
 async def _emergency(services: Services, client: Client, command: EmergencyStart) -> Value:
     leg = leg_of(services, client)
     group = _emergency_group(services, leg, command.group)
-    services.exchange.join_for(leg.id, group)
+    if group:
+        services.exchange.join_for(leg.id, group)
     answer = services.exchange.request(leg.id, [group], Urgency.EMERGENCY)[0]
     report = _reported(services, command)
     press = Press(
-        key=f"{leg.id}:{command.key}",
+        key=f"{leg.device or leg.subject.user or leg.id}:{command.key}",
         kind="emergency",
         unit=leg.subject.unit,
         device=DeviceId(leg.device),
@@ -297,14 +298,15 @@ async def _emergency(services: Services, client: Client, command: EmergencyStart
 
 
 def _emergency_group(services: Services, leg: Attached, wanted: str) -> GroupId:
-    """The one asked for, where the key talks, the first tuned to, the first the leg is a member of."""
+    """The one asked for, where the key talks, the first tuned to, the first the leg is a member of; "" = it is in none:
+    its alarm is raised all the same."""
     member = services.groups.visible(leg.subject)
     selected = [group for group in leg.tuned if group in leg.selected]
     others = [record.id for record in services.groups.ordered() if record.kind is not GroupKind.ALL_CALL]
     for group in (GroupId(wanted), *selected, *leg.tuned, *others):
         if group in member:
             return group
-    raise NotFound("there is no group to raise an emergency in", field="group")
+    return GroupId("")
 
 
 def _stream_of(services: Services, leg: Attached) -> StreamId:

@@ -371,6 +371,22 @@ async def test_an_emergency_keeps_its_position_whatever_the_phone_s_clock(
     assert unit.position.lat == lat
 
 
+async def test_who_is_in_no_group_raises_its_alarm_all_the_same_and_once(net: Net) -> None:
+    officer = await net.officer("值班员")
+    everybody = net.group(EVERYBODY).id
+    await officer.do(GroupChange(id="g", group=everybody, members=()))
+    victim = await net.phone("消防一号")
+    done = await victim.do(EmergencyStart(id="e", key="k1"))
+    assert (done["group"], done["answer"]["state"], done["answer"]["cause"]) == ("", "denied", "no_member")
+    victim.public = "another-run"  # the page was loaded again
+    again = await victim.do(EmergencyStart(id="e", key="k1"))
+    assert again["alarm"] == done["alarm"]
+    alarm = net.centre.store.get("alarm", done["alarm"])
+    assert isinstance(alarm, Alarm)
+    assert (alarm.state, alarm.times) == ("new", 1)
+    await officer.do(AlarmMove(id="m", alarm=alarm.id, act="acknowledge"))
+
+
 async def test_an_alarm_survives_the_server(net: Net, tmp_path: Path) -> None:
     victim = await net.phone("消防一号")
     done = await victim.do(EmergencyStart(id="e", key="k1"))
