@@ -161,6 +161,7 @@ async def test_layouts_by_key(page: Page) -> None:
 
 async def test_dragging_places_and_exchanges_without_tearing(page: Page) -> None:
     first, last = Tile(page, 0), Tile(page, 3)
+    await expect(page.locator("[data-group]").first).to_be_visible()  # the list below has its place
     await line(page, DRONE).drag_to(last.article)
     stream = (await last.until_live(UNITS[DRONE])).stream
     await line(page, DAM).drag_to(first.article)
