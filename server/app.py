@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -180,6 +181,7 @@ class _Server:
                     running.append(tasks.create_task(self._supervisor.keep("health", health.run)))
                     running.append(tasks.create_task(http.run(), name="http"))
                     self._started(ready_fd, health.warnings())
+                    _calm_collector()
                     await stop.wait()
                     log.info("stopping")
                     await http.drain()
@@ -387,6 +389,13 @@ class _Server:
             if jump := jumps.observe(clock.now(), clock.wallclock()):
                 log.warning("the wall clock jumped", seconds=round(jump, 3))
             await asyncio.sleep(1.0)
+
+
+def _calm_collector() -> None:
+    """What lives from here on stays; looking through all of it again and again would hold up key presses."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 async def _stop(running: list[asyncio.Task[None]]) -> None:
