@@ -47,7 +47,7 @@ from server.groups.told import answer_of, for_group, told_of
 from server.model.clock import Clock
 from server.model.errors import FengsuiError
 from server.model.ids import DeviceId, FloorId, GroupId, LegId, MediaSessionId
-from server.model.ports import VoiceNode
+from server.model.ports import VoiceNode, VoiceRoute
 from server.signalling.talk import FloorAnswer, FloorTold, Talker
 from server.storage.engine import StorageAway
 
@@ -86,6 +86,7 @@ class Exchange:
         self._talking: dict[LegId, dict[FloorId, None]] = {}
         self._calls: dict[str, tuple[LegId, ...]] = {}
         self._emergencies: set[GroupId] = set()
+        self._spoke: dict[LegId, None] = {}  # whose recording may have to begin or end
         self._blocked: Cause | None = None
         self._on_path: list[Callable[[LegId, bool], None]] = []
         self._due = asyncio.Event()
@@ -416,14 +417,27 @@ class Exchange:
     def _open(self, leg: LegId, listeners: Iterable[LegId]) -> None:
         """The microphone of a leg with a sound path is heard in all the floors it has, and in its calls."""
         attached = self.legs.get(leg)
-        groups: list[GroupId] = []
         calls: list[str] = []
         if attached is not None and attached.path:
-            floors = [self._floors[floor] for floor in self._talking.get(leg, {}) if floor in self._floors]
-            groups = [group for row in floors for group in row.groups]
             calls = [call_name(call) for call, legs in self._calls.items() if leg in legs]
-        self._board.open(leg, (*calls, *groups), listeners)
-        self._board.record(leg, *self._spurts.follow(leg, attached, groups, self._urgency_of(leg)))
+        self._board.open(leg, (*calls, *self._groups_of(leg)), listeners)
+        self._spoke[leg] = None
+
+    def _groups_of(self, leg: LegId) -> list[GroupId]:
+        """Where it is heard by having the floor."""
+        attached = self.legs.get(leg)
+        if attached is None or not attached.path:
+            return []
+        rows = [row for floor in self._talking.get(leg, {}) if (row := self._floors.get(floor)) is not None]
+        return [group for row in rows for group in row.groups]
+
+    def take_routes(self) -> list[VoiceRoute]:
+        """What media must be told since the last call. A press in several groups has become one recording by now."""
+        spoke, self._spoke = self._spoke, {}
+        for leg in spoke:
+            spurt = self._spurts.follow(leg, self.legs.get(leg), self._groups_of(leg), self._urgency_of(leg))
+            self._board.record(leg, *spurt)
+        return self._board.routes()
 
     def _urgency_of(self, leg: LegId) -> Urgency:
         now = self._clock.now()
@@ -489,7 +503,7 @@ class Exchange:
         while True:
             await self._routes.wait()
             self._routes.clear()
-            routes = self._board.routes()
+            routes = self.take_routes()
             if not routes:
                 continue
             try:

@@ -227,12 +227,15 @@ class Dispatch(RuleBasedStateMachine):
             groups = {name for name in self.exchange._board.is_open(leg.id) if not name.startswith("call:")}
             assert groups == (holders.get(leg.id, set()) if leg.path else set())
 
+    def _take_routes(self) -> None:
+        for route in self.exchange.take_routes():
+            self.routes[route.talker] = route
+
     @invariant()
     def routes_are_what_listeners_were_told(self) -> None:
         if not hasattr(self, "exchange"):
             return
-        for route in self.exchange._board.routes():
-            self.routes[route.talker] = route
+        self._take_routes()
         alive = {leg.session for leg in self.exchange.legs.values() if leg.path}
         told = {
             (f"m-{talker}", f"m-{leg}", slot)
@@ -263,6 +266,7 @@ class Dispatch(RuleBasedStateMachine):
     @invariant()
     def what_is_said_is_recorded(self) -> None:
         if hasattr(self, "exchange"):
+            self._take_routes()
             talking = {
                 leg
                 for leg in self.exchange.legs
@@ -273,3 +277,13 @@ class Dispatch(RuleBasedStateMachine):
 
 TestDispatch = Dispatch.TestCase
 TestDispatch.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+def test_a_press_in_two_groups_is_one_recording() -> None:
+    net = Dispatch()
+    net.begin()
+    net.path("officer")
+    net.tune("officer", ["g1", "g2"])
+    net.press("officer", ["g1", "g2"], Urgency.NORMAL)
+    net._take_routes()
+    assert [[group.id for group in spurt.groups] for spurt in net.recorder.open.values()] == [["g1", "g2"]]
