@@ -33,6 +33,7 @@ from server.groups.floor import (
     Unqueued,
     Urgency,
 )
+from server.groups.floor_events import LegEvent
 from server.groups.hearing import call_name
 from server.groups.legs import Leg
 from server.groups.listeners import ListenersShown
@@ -375,13 +376,12 @@ class Exchange:
         """Act on events. Of the leg that is asking, its answer is returned in place of being told."""
         answer: FloorTold | None = None
         for event in events:
-            told = told_of(event, self._talker, self._show.wall, self._clock.now())
-            if told is not None and not isinstance(event, Taken | Collision):
-                leg = event.leg  # type: ignore[union-attr]
-                if leg == asking and answer is None and isinstance(event, Granted | Queued | Denied):
+            if isinstance(event, LegEvent):
+                told = told_of(event, self._talker, self._show.wall, self._clock.now())
+                if event.leg == asking and answer is None and isinstance(event, Granted | Queued | Denied):
                     answer = told
                 else:
-                    self._tell(row, leg, told)
+                    self._tell(row, event.leg, told)
             match event:
                 case Taken():
                     self._talking.setdefault(event.leg, {})[row.id] = None

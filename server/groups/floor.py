@@ -533,6 +533,11 @@ class Floor:
             return first, first.asked, True
         return ready[0] if ready else None
 
+    def _holding(self) -> Grant:
+        """The grant, where a talker is certain: only a deadline or an input of his leads here."""
+        assert self._grant is not None  # noqa: S101  the callers looked
+        return self._grant
+
     def _end(self, event: GrantEnd) -> None:
         """The one place where a grant ends."""
         member = self._members[event.leg]
@@ -544,8 +549,7 @@ class Floor:
         self._emit(event)
 
     def _revoke(self, cause: Cause) -> None:
-        grant = self._grant
-        assert grant is not None  # noqa: S101 - for the type checker
+        grant = self._holding()
         member = self._members[grant.leg]
         member.over = member.key and (member.leg.half_duplex or grant.by_carrier)
         self._end(Revoked(leg=grant.leg, cause=cause, told=not member.leg.half_duplex))
@@ -555,18 +559,15 @@ class Floor:
         self._pass_on(now)
 
     def _end_tail(self, now: float) -> None:
-        assert self._grant is not None  # noqa: S101 - for the type checker
-        self._end(Released(leg=self._grant.leg))
+        self._end(Released(leg=self._holding().leg))
         self._pass_on(now)
 
     def _lose(self, why: Literal["voice", "keep_alive"], now: float) -> None:
-        assert self._grant is not None  # noqa: S101 - for the type checker
-        self._end(Lost(leg=self._grant.leg, why=why))
+        self._end(Lost(leg=self._holding().leg, why=why))
         self._pass_on(now)
 
     def _warn(self, now: float) -> None:
-        grant = self._grant
-        assert grant is not None  # noqa: S101 - for the type checker
+        grant = self._holding()
         grant.warned = True
         left = grant.since + self.rules.talk_limit - now
         self._emit(Warned(leg=grant.leg, seconds_left=max(0.0, left)))

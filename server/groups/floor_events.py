@@ -140,19 +140,8 @@ class FloorState(msgspec.Struct, frozen=True, kw_only=True):
     over: tuple[LegId, ...] = ()  # transmit without the floor: collided, or revoked and not to be told
 
 
-FloorEvent: TypeAlias = (
-    Granted
-    | Denied
-    | Queued
-    | Taken
-    | Warned
-    | Tail
-    | Released
-    | Revoked
-    | Lost
-    | Idle
-    | Ended
-    | Unqueued
-    | Collision
-)
 GrantEnd: TypeAlias = Released | Revoked | Lost  # exactly one of them for each grant
+LegEvent: TypeAlias = (
+    Granted | Denied | Queued | Unqueued | Warned | Tail | GrantEnd
+)  # about a leg's own request
+FloorEvent: TypeAlias = LegEvent | Taken | Idle | Ended | Collision

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import msgspec
 
 from server.groups.causes import Cause
-from server.groups.floor import (
+from server.groups.floor_events import (
     Denied,
-    FloorEvent,
     Granted,
+    LegEvent,
     Lost,
     Queued,
     Released,
@@ -27,8 +27,8 @@ Of = Callable[[LegId | None], Talker | None]
 Wall = Callable[[float | None], float | None]
 
 
-def told_of(event: FloorEvent, talker: Of, wall: Wall, now: float) -> FloorTold | None:
-    """The group is filled in by `for_group`; None = the event is about no leg's own request."""
+def told_of(event: LegEvent, talker: Of, wall: Wall, now: float) -> FloorTold:
+    """The group is filled in by `for_group`."""
     match event:
         case Granted():
             return FloorTold(
@@ -56,8 +56,6 @@ def told_of(event: FloorEvent, talker: Of, wall: Wall, now: float) -> FloorTold 
             return FloorTold(group="", state="revoked", cause=cause_name(event.cause))
         case Lost():
             return FloorTold(group="", state="revoked", cause=cause_name(Cause.LOST))
-        case _:
-            return None
 
 
 def for_group(told: FloorTold, group: GroupId) -> FloorTold:

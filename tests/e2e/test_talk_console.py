@@ -14,7 +14,8 @@ from playwright.async_api import Browser, expect
 from support.browser import Identity, command, invite, screenshot
 from support.chromium import chromium
 from support.running_server import RunningServer, running_server
-from support.talk_console import TalkConsole, write_microphone
+from support.talk_console import TalkConsole
+from support.talk_page import write_microphone
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -29,7 +29,8 @@ from support.browser import (
 )
 from support.chromium import chromium
 from support.running_server import RunningServer, media_pid, running_server
-from support.talk_console import TalkConsole, write_microphone
+from support.talk_console import TalkConsole
+from support.talk_page import write_microphone
 from support.talk_phone import TalkPhone
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

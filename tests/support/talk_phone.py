@@ -8,34 +8,18 @@ from typing import Any, Final
 
 from playwright.async_api import Browser, CDPSession, Page, expect
 
-from support.browser import PATIENCE, PHONE, Watched, new_context, until
+from support.browser import PATIENCE, PHONE, Watched, new_context
 from support.running_server import RunningServer
-from support.talk_console import LISTEN, TONE
+from support.talk_page import TalkPage
 
 PLACE: Final = {"latitude": 33.39812, "longitude": 104.92215, "accuracy": 8.0}
 
-# Packets that the radio's microphone has sent; the live picture has a connection of its own.
-SENT: Final = """
-async () => {
-  let sent = 0;
-  for (const pc of window.peers) {
-    if (pc.connectionState === 'closed') continue;
-    if (pc.getTransceivers().some((one) => one.receiver.track.kind === 'video')) continue;
-    for (const row of (await pc.getStats()).values()) {
-      if (row.type === 'outbound-rtp' && row.kind === 'audio') sent += row.packetsSent;
-    }
-  }
-  return sent;
-}
-"""
 
-
-class TalkPhone:
+class TalkPhone(TalkPage):
     """One phone. `finger` touches the screen as a hand does: pointer events, long touches and all."""
 
     def __init__(self, page: Page, watched: Watched, finger: CDPSession) -> None:
-        self.page = page
-        self.watched = watched
+        super().__init__(page, watched)
         self.finger = finger
 
     @classmethod
@@ -110,41 +94,3 @@ class TalkPhone:
             yield
         finally:
             await self.lift()
-
-    # ------------------------------------------------------------------ what is heard
-
-    async def loudness(self) -> float:
-        return float(await self.page.evaluate(LISTEN, TONE))
-
-    async def until_hears(self, within: float = PATIENCE) -> None:
-        await until(self.loudness, lambda decibels: decibels > -60, within, every=0.05)
-
-    async def until_silent(self, within: float = PATIENCE) -> None:
-        """For longer than a pause between two syllables."""
-        quiet = 0
-
-        async def look() -> int:
-            nonlocal quiet
-            quiet = quiet + 1 if await self.loudness() < -75 else 0
-            return quiet
-
-        await until(look, lambda count: count >= 10, within, every=0.05)
-
-    async def packets(self) -> int:
-        return int(await self.page.evaluate(SENT))
-
-    async def until_sends_nothing(self) -> None:
-        """No packet of the microphone for half a second."""
-        last, same = -1, 0
-
-        async def look() -> int:
-            nonlocal last, same
-            sent = await self.packets()
-            same = same + 1 if sent == last else 0
-            last = sent
-            return same
-
-        await until(look, lambda count: count >= 5)
-
-    async def close(self) -> None:
-        await self.page.context.close()
