@@ -181,6 +181,20 @@ def back_after(cut_at: float, looks: Sequence[Seen]) -> float:
     return end - cut_at
 
 
+async def stood_and_went_on(tile: Tile, within: float) -> None:
+    """Until the picture has stood for half a second and then moved for three; at the latest after `within` s."""
+    end = time.monotonic() + within
+    drawn, since, stood, went = (await tile.look()).drawn, time.monotonic(), False, 0.0
+    while (now := time.monotonic()) < end and not (stood and went and now - went > 3):
+        await asyncio.sleep(0.1)
+        seen = (await tile.look()).drawn
+        if seen != drawn:
+            went = went or (now if stood else 0.0)
+            drawn, since = seen, now
+        elif now - since > 0.5:
+            stood, went = True, 0.0
+
+
 @pytest.mark.parametrize("whose", ["phone", "console", "phone and console", "phone, signalling too"])
 async def test_path_that_dies_without_a_word_is_left_for_the_other(field: Field, whose: str) -> None:
     """P9 with the worst kind of death: the other path carries all the time, and no event of the browser says so."""
@@ -200,9 +214,7 @@ async def test_path_that_dies_without_a_word_is_left_for_the_other(field: Field,
         if "signalling" in whose:
             field.sockets.silence()
         cut_at = time.time()
-        await asyncio.sleep(1)  # nobody can know before
-        await field.tile.moves(CAMERA_NUMBER)
-        await asyncio.sleep(4 * PROMISE - (time.time() - cut_at))
+        await stood_and_went_on(field.tile, within=4 * PROMISE)
     back = back_after(cut_at, looks)
     print(f"a path of {whose} died silently: live again after {back:.2f} s (promise {PROMISE} s)")
     print(story(looks))

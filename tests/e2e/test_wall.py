@@ -186,7 +186,8 @@ async def test_card_of_a_line_never_pushes_it_from_under_a_drag(page: Page) -> N
     await expect(page.locator("[data-group]").first).to_be_visible()
     await expect(page.locator(".card")).to_have_count(0)
     box, room = await last.bounding_box(), await page.locator(".lines").bounding_box()
-    assert box and room
+    assert box
+    assert room
     spare = room["y"] + room["height"] - box["y"] - box["height"]
     try:
         await page.set_viewport_size({"width": 1920, "height": round(1080 - spare)})
