@@ -49,4 +49,4 @@ def storage_url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return ""
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
+    return server.emptied()

@@ -138,24 +138,24 @@ def disk(config: Config) -> Iterator[tuple[State, str, str]]:
 
 def database(config: Config) -> Iterator[tuple[State, str, str]]:
     """Its driver is there, it answers, and its tables are ours."""
+    shown = "storage.url"
     try:
         url = database_url(config.storage.url, config.data)
+        shown = url.render_as_string(hide_password=True)
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
             yield "ok", f"none yet; the first start makes {url.database}", ""
             return
-        shown, version = asyncio.run(_tables(config))
+        version = asyncio.run(_tables(config))
     except StartError as error:
         yield "fail", str(error), error.remedy
     except (StorageAway, TimeoutError) as error:
-        shown = url.render_as_string(hide_password=True)
-        yield (
-            "fail",
-            f"{shown} cannot be used: {error or 'no answer'}",
-            "look at storage.url and the server it names",
-        )
+        why = str(error) or "it does not answer"
+        yield "fail", f"{shown} cannot be used: {why}", "look at storage.url and the server it names"
     else:
-        if version in (HEAD, None):
-            yield "ok", f"{shown} answers{'' if version else '; the first start makes its tables'}", ""
+        if version is None:
+            yield "ok", f"{shown} answers; the first start makes its tables", ""
+        elif version == HEAD:
+            yield "ok", f"{shown} answers", ""
         elif version < HEAD:
             yield "ok", f"{shown} answers; the next start brings its tables from {version} to {HEAD}", ""
         else:
@@ -166,13 +166,13 @@ def database(config: Config) -> Iterator[tuple[State, str, str]]:
             )
 
 
-async def _tables(config: Config) -> tuple[str, str | None]:
+async def _tables(config: Config) -> str | None:
     async with (
         asyncio.timeout(ANSWER),
         connect_database(config.storage.url, config.data) as opened,
         opened.read() as connection,
     ):
-        return opened.shown, await connection.run_sync(version_of)
+        return await connection.run_sync(version_of)
 
 
 def clock(config: Config) -> Iterator[tuple[State, str, str]]:

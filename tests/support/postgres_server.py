@@ -31,6 +31,7 @@ class PostgresServer:
         self._account = UNPRIVILEGED if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count(1)
+        self._made: set[str] = set()
 
     def make(self) -> None:
         """The cluster's files."""
@@ -70,6 +71,16 @@ class PostgresServer:
         """The URL of an empty one."""
         name = f"test{next(self._names)}"
         self._run("createdb", "--host", str(self.folder), "--username", USER, name)
+        return self.url(name)
+
+    def emptied(self) -> str:
+        """The URL of one that is emptied each time: quicker than a new one, for tests that have it to themselves."""
+        name = "emptied"
+        if name not in self._made:
+            self._run("createdb", "--host", str(self.folder), "--username", USER, name)
+            self._made.add(name)
+        again = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+        self._run("psql", "--quiet", "--host", str(self.folder), "--username", USER, "--command", again, name)
         return self.url(name)
 
     def signal(self, number: int) -> None:

@@ -19,7 +19,7 @@ from server.storage.changes import ChangeWatch, bump
 from server.storage.engine import Database, StorageBroken, open_database
 from server.storage.identity import system_id
 from server.storage.migrations import HEAD, configuration, upgrade, version_of
-from server.storage.tables import metadata, settings, spurts, units
+from server.storage.tables import alarms, metadata, settings, units
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -250,27 +250,29 @@ async def test_migrations_make_what_the_tables_say(storage_url: str, tmp_path: P
         assert await connection.run_sync(compared) == []
 
 
-async def test_each_step_is_made_from_the_one_before(storage_url: str, tmp_path: Path) -> None:
-    """A database of an older version, with what was in it."""
+async def test_an_older_form_is_brought_up_with_what_was_in_it(storage_url: str, tmp_path: Path) -> None:
     from alembic import command
 
-    def to_first(connection: Connection) -> None:
+    def go_back(connection: Connection) -> None:
         for table in reversed(metadata.sorted_tables):
             connection.execute(text(f"DROP TABLE {table.name}"))
         connection.execute(text("DROP TABLE alembic_version"))
-        command.upgrade(configuration(connection), "0001")
+        command.upgrade(configuration(connection), "0003")
 
     async with open_database(storage_url, tmp_path) as database:
         async with database.write() as connection:
-            await connection.run_sync(to_first)
+            await connection.run_sync(go_back)
             await connection.execute(insert(settings).values(key="kept", value="x"))
+            await connection.execute(
+                insert(alarms).values(id="a", key="k", state="new", raised=1.0, body="{}")
+            )
         async with database.read() as connection:
-            assert await connection.run_sync(version_of) == "0001"
+            assert await connection.run_sync(version_of) == "0003"
     async with open_database(storage_url, tmp_path) as database:
         assert await keys(database) == ["kept"]
         async with database.read() as connection:
             assert await connection.run_sync(version_of) == HEAD
-            assert (await connection.execute(select(spurts))).all() == []
+            assert (await connection.execute(select(alarms))).one() == ("a", "k", "new", 1.0, "{}")
 
 
 async def test_tables_of_a_later_version_are_not_touched(storage_url: str, tmp_path: Path) -> None:
