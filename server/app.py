@@ -259,6 +259,7 @@ class _Server:
             publishers=limits.publishers,
             viewers=limits.viewers,
             sound_paths=limits.sound_paths,
+            full_load=media.full_load,
             recorded=self._config.recordings_folder is not None,
             cameras=CameraPolicy(
                 networks=rtsp.networks,

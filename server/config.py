@@ -102,6 +102,7 @@ class MediaSection(Section):
     consent_timeout: Seconds = 30.0
     start_bitrate: Annotated[int, Field(ge=30_000, le=1_000_000_000)] = 1_000_000
     max_bitrate: Annotated[int, Field(ge=30_000, le=1_000_000_000)] = 20_000_000
+    full_load: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
 
     @field_validator("host", "public_address")
     @classmethod

@@ -11,7 +11,7 @@ import json
 from typing import Final
 
 import msgspec
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.model.clock import Clock
@@ -97,8 +97,6 @@ class Audit:
         detail: str = "",
     ) -> int:
         """The same inside the caller's `write` block, so that the deed and its entry are one."""
-        if not self._database.is_sqlite:
-            await connection.execute(text("LOCK TABLE audit IN EXCLUSIVE MODE"))
         last = (
             await connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1))
         ).first()

@@ -5,6 +5,7 @@ Each check is one row of CHECKS: a name and a function from the configuration to
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import ipaddress
@@ -30,11 +31,14 @@ from server.cli.common import ConfigOption
 from server.config import Config, load_config
 from server.datafolder import MEGABYTE, REFUSE_BELOW, WARN_BELOW, free_bytes
 from server.start_error import StartError
+from server.storage.engine import StorageAway, connect_database, database_url
+from server.storage.migrations import HEAD, version_of
 
 State = Literal["ok", "warn", "fail"]
 
 PLAUSIBLE_AFTER: Final = 1_767_225_600.0  # 2026-01-01
 OPEN_FILES: Final = 4096
+ANSWER: Final = 15.0  # s in which the database must answer
 CODECS: Final = ("libx264", "libvpx", "libopus", "h264", "vp8", "opus", "aac", "pcm_alaw", "pcm_mulaw")
 PRIVATE: Final = ("secrets.key", "metrics.token", "fengsui.sqlite3", "tls/ca.key", "tls/server.key")
 MARKS: Final = {"ok": "[green]✓ ok[/]", "warn": "[yellow]! warn[/]", "fail": "[red]✗ fail[/]"}
@@ -132,6 +136,45 @@ def disk(config: Config) -> Iterator[tuple[State, str, str]]:
         yield "fail", f"{folder} cannot be written", "give it to the server's user, or set server.data"
 
 
+def database(config: Config) -> Iterator[tuple[State, str, str]]:
+    """Its driver is there, it answers, and its tables are ours."""
+    shown = "storage.url"
+    try:
+        url = database_url(config.storage.url, config.data)
+        shown = url.render_as_string(hide_password=True)
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+            yield "ok", f"none yet; the first start makes {url.database}", ""
+            return
+        version = asyncio.run(_tables(config))
+    except StartError as error:
+        yield "fail", str(error), error.remedy
+    except (StorageAway, TimeoutError) as error:
+        why = str(error) or "it does not answer"
+        yield "fail", f"{shown} cannot be used: {why}", "look at storage.url and the server it names"
+    else:
+        if version is None:
+            yield "ok", f"{shown} answers; the first start makes its tables", ""
+        elif version == HEAD:
+            yield "ok", f"{shown} answers", ""
+        elif version < HEAD:
+            yield "ok", f"{shown} answers; the next start brings its tables from {version} to {HEAD}", ""
+        else:
+            yield (
+                "fail",
+                f"{shown} has tables of a later version ({version})",
+                "install that version of Fengsui",
+            )
+
+
+async def _tables(config: Config) -> str | None:
+    async with (
+        asyncio.timeout(ANSWER),
+        connect_database(config.storage.url, config.data) as opened,
+        opened.read() as connection,
+    ):
+        return await connection.run_sync(version_of)
+
+
 def clock(config: Config) -> Iterator[tuple[State, str, str]]:
     """Set at all, and kept by NTP."""
     now = time.time()
@@ -221,6 +264,7 @@ CHECKS: Final[dict[str, Check]] = {
     "codecs": codecs,
     "ffmpeg": ffmpeg,
     "disk": disk,
+    "database": database,
     "clock": clock,
     "certificate": certificate,
     "front end": front_end,

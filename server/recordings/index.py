@@ -123,6 +123,8 @@ class SpurtIndex:
         """Newest first. Raises StorageAway, BadRequest."""
         if not 1 <= query.limit <= MAX_PAGE:
             raise BadRequest(f"limit must be 1 to {MAX_PAGE}", field="limit")
+        if any("\0" in text for text in (query.text, query.unit, query.user, query.before, *query.groups)):
+            return ()  # nothing has that in it, and PostgreSQL takes no such text
         known = self._known()
         rows = await self._read(_conditions(query), limit=query.limit + len(known))
         found = [spurt for spurt in known.values() if matches(spurt, query)]

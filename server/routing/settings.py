@@ -23,6 +23,7 @@ class RoutingSettings:
     publishers: int = 200
     viewers: int = 1000
     sound_paths: int = 1000
+    full_load: float = 0.8  # share of a core that media may use before new pictures are refused
     recorded: bool = True  # media has a recorder
     grace: float = 30.0
     cameras: CameraPolicy = field(default_factory=CameraPolicy)

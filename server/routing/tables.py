@@ -119,6 +119,7 @@ class Slot:
     audio: Outlet
     video: Outlet
     wish: SlotWish | None = None
+    shed: bool = False  # no picture is sent, the server is too busy
     told: SlotState = field(default_factory=lambda: SlotState(state="empty"))
 
 

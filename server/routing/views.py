@@ -75,7 +75,8 @@ def slot_state(slot: Slot, tables: Tables) -> SlotState:
     outlet = slot.video if track.kind is MediaKind.VIDEO else slot.audio
     state = outlet.state if outlet.state and outlet.state.source == track.source else None
     if state is None:
-        return _waiting(slot, "no_key_frame" if outlet.wanted else "paused")
+        away = "overloaded" if slot.shed else "paused"
+        return _waiting(slot, "no_key_frame" if outlet.wanted else away)
     if state.state != "started":
         return _waiting(slot, state.reason)
     layer = track.layers[state.layer].rid if 0 <= state.layer < len(track.layers) else ""

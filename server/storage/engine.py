@@ -1,7 +1,11 @@
 """The database: readers side by side, one writer, nothing on the event loop.
 
-SQLite (the default) runs in WAL mode with synchronous=FULL: what a `write` block committed is on the disk. The drivers
-work in their own threads, so a database that is locked or slow keeps its callers waiting and nobody else.
+SQLite (the default) runs in WAL mode with synchronous=FULL: what a `write` block committed is on the disk. Its driver
+works in threads of its own, so a database that is locked or slow keeps its callers waiting and nobody else.
+
+PostgreSQL keeps the same promises: a `read` block sees one state (REPEATABLE READ), and of all processes that use the
+database one writes at a time (an advisory lock that ends with its transaction). So "look, then write" inside a `write`
+block is safe everywhere.
 """
 
 from __future__ import annotations
@@ -12,22 +16,30 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
-from typing import Final
+from typing import Any, Final
 
+import structlog
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from server.model.errors import Unavailable
 from server.start_error import StartError
-from server.storage.migrations import upgrade
+from server.storage.migrations import UnknownTables, upgrade
 
-BUSY_TIMEOUT: Final = 30.0  # s that SQLite waits for another process's lock
+BUSY_TIMEOUT: Final = 30.0  # s that a write waits for another process's lock
+ANSWER_TIMEOUT: Final = 60.0  # s in which PostgreSQL must answer
+CONNECT_TIMEOUT: Final = 10.0  # s in which it must take a connection
+CLOSE_TIMEOUT: Final = 5.0  # s that `close` waits for what is under way
 MAX_WAITING_WRITES: Final = 1000  # more are refused, never dropped after they were accepted
 READERS: Final = 4
 DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+WRITER_LOCK: Final = 0x66656E67  # "feng": the advisory lock of whoever writes
+
+log = structlog.get_logger("server.storage")
 
 
 class StorageAway(Unavailable):
@@ -55,8 +67,9 @@ class Database:
         self._refused = 0
         self._failed = 0
         self._writes = 0
-        self._readers = _engine(url, size=READERS, begin="BEGIN")
-        self._writer = _engine(url, size=1, begin="BEGIN IMMEDIATE")
+        make = _sqlite_engine if self.is_sqlite else _postgres_engine
+        self._readers = make(url, size=READERS, writes=False)
+        self._writer = make(url, size=1, writes=True)
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -80,14 +93,24 @@ class Database:
         finally:
             self._waiting -= 1
 
+    @property
+    def shown(self) -> str:
+        """Its address without the password."""
+        return self.url.render_as_string(hide_password=True)
+
     async def migrate(self) -> None:
-        """Bring the tables to this version's form. Raises StorageAway, StorageBroken."""
+        """Bring the tables to this version's form. Raises StorageAway, UnknownTables."""
         async with self.write() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(upgrade)
 
     async def close(self) -> None:
-        await self._readers.dispose()
-        await self._writer.dispose()
+        """Give the connections back; one that does not end in time is left behind."""
+        for engine in (self._readers, self._writer):
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await engine.dispose()
+            except TimeoutError:
+                log.warning("a database connection does not end; it is left behind")
 
     def statistics(self) -> dict[str, object]:
         return {
@@ -101,23 +124,20 @@ class Database:
     def _failures(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError:
+            raise  # the caller's business: a name that is taken
         except DBAPIError as error:
-            if error.__class__.__name__ == "IntegrityError":
-                raise  # the caller's business: a name that is taken
             self._failed += 1
             raise StorageAway(f"the database failed: {error.orig}") from error
+        except NoneFree as error:
+            self._failed += 1
+            raise StorageAway("the database is too slow: no connection became free") from error
         except OSError as error:
             self._failed += 1
             raise StorageAway(f"the database is away: {error}") from error
 
 
-def _upgrade(connection: Connection) -> None:
-    upgrade(connection)
-
-
-def _engine(url: URL, *, size: int, begin: str) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=size, max_overflow=0, pool_pre_ping=True, pool_timeout=30)
+def _sqlite_engine(url: URL, *, size: int, writes: bool) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=size, max_overflow=0, pool_timeout=BUSY_TIMEOUT + 30)
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -135,9 +155,37 @@ def _engine(url: URL, *, size: int, begin: str) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Connection) -> None:
-        connection.exec_driver_sql(
-            begin
-        )  # IMMEDIATE: a write never fails half way for a lock it did not take
+        # IMMEDIATE: a write never fails half way for a lock it did not take
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: URL, *, size: int, writes: bool) -> AsyncEngine:
+    waiting = f"{int(BUSY_TIMEOUT * 1000)}ms"
+    settings: dict[str, Any] = {
+        "application_name": "fengsui",
+        "lock_timeout": waiting,
+        "idle_in_transaction_session_timeout": waiting,  # a process that stands still gives the writer's lock back
+    }
+    engine = create_async_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",
+        connect_args={
+            "timeout": CONNECT_TIMEOUT,
+            "command_timeout": ANSWER_TIMEOUT,
+            "server_settings": settings,
+        },
+    )
+    if writes:
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begun(connection: Connection) -> None:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
 
     return engine
 
@@ -152,32 +200,43 @@ def database_url(url: str, folder: Path) -> URL:
         raise StorageBroken("storage.url is no database address", 'write e.g. "postgresql://…"') from error
     if parsed.drivername in DRIVERS:
         parsed = parsed.set(drivername=DRIVERS[parsed.drivername])
+    if parsed.drivername not in DRIVERS.values():
+        raise StorageBroken(
+            f"storage.url names {parsed.drivername!r}, which Fengsui cannot use",
+            'write "postgresql://…", or leave it empty for SQLite',
+        )
     return parsed
+
+
+@contextlib.asynccontextmanager
+async def connect_database(url: str, folder: Path) -> AsyncIterator[Database]:
+    """The database as it is: nothing is asked of it yet. Raises StorageBroken."""
+    parsed = database_url(url, folder)
+    try:
+        database = Database(parsed)
+    except ModuleNotFoundError as error:
+        raise StorageBroken(
+            f"the driver for PostgreSQL is not installed: {error.name}",
+            'install it with: pip install "fengsui[postgres]"',
+        ) from error
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 @contextlib.asynccontextmanager
 async def open_database(url: str, folder: Path) -> AsyncIterator[Database]:
     """The database with its tables up to date; a new SQLite file has mode 0600. Raises StorageBroken."""
-    parsed = database_url(url, folder)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(parsed.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    try:
-        database = Database(parsed)
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise StorageBroken(
-            f"no driver for the database {parsed.drivername!r} is installed",
-            'install it, for PostgreSQL with: pip install "fengsui[postgres]"',
-        ) from error
-    try:
+    async with connect_database(url, folder) as database:
+        if database.is_sqlite and database.url.database:
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(database.url.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:
             await database.migrate()
-        except (StorageAway, SQLAlchemyError) as error:
-            shown = parsed.render_as_string(hide_password=True)
+        except (StorageAway, SQLAlchemyError, UnknownTables) as error:
             raise StorageBroken(
-                f"the database {shown} cannot be opened: {error}",
+                f"the database {database.shown} cannot be opened: {error}",
                 "look at storage.url, the server it names, and the data folder's owner",
             ) from error
         yield database
-    finally:
-        await database.close()

@@ -178,7 +178,7 @@ alarms = Table(
     metadata,
     Column("id", ID, primary_key=True),
     Column(
-        "key", String(64), nullable=False, unique=True
+        "key", String(128), nullable=False, unique=True
     ),  # of the press that raised it: sent twice, one alarm
     Column("state", String(16), nullable=False),
     Column("raised", Float, nullable=False),

@@ -47,6 +47,7 @@ CAUSES: Final = frozenset(
         "stalled",
         "not_connected",
         "bandwidth",
+        "overloaded",
         "source",
         "paused",
         "media_restarted",

@@ -13,6 +13,8 @@ from playwright.async_api import Browser, expect
 from support.browser import command, invite, screenshot
 from support.running_server import RunningServer
 from support.talk_console import TalkConsole
+from support.waiting import until
+from support.wire import arriving_types
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -314,3 +316,15 @@ async def test_a_frozen_page_loses_its_floor_and_the_truth_is_shown(pair: Pair) 
     await expect(wang.card(GROUP)).not_to_have_attribute("data-activity", "receiving")
     await expect(chief.state).to_contain_text("信号丢失")
     await chief.page.keyboard.up("F8")
+
+
+async def test_each_word_leaves_the_page_with_the_one_before_it(pair: Pair, server: RunningServer) -> None:
+    """RED (RFC 2198), read from the wire: Chromium's own statistics name the codec inside."""
+    chief, wang = pair
+    with arriving_types(server.udp_port) as seen:
+        await chief.page.keyboard.down("F8")
+        await wang.until_hears()
+        voice = await chief.voice()
+        await until(lambda: seen[voice.ssrc].total() >= 25)
+        await chief.page.keyboard.up("F8")
+    assert set(seen[voice.ssrc]) == {voice.red}

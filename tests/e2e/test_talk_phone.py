@@ -32,6 +32,7 @@ from support.running_server import RunningServer, media_pid, running_server
 from support.talk_console import TalkConsole
 from support.talk_page import write_microphone
 from support.talk_phone import TalkPhone
+from support.wire import arriving_types
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -109,6 +110,14 @@ async def calm(net: Net) -> AsyncIterator[None]:
 
 async def test_what_one_phone_says_the_other_and_the_console_hear_by_name(net: Net) -> None:
     await screenshot(net.a.page, "mobile-ready")
+    with arriving_types(net.server.udp_port) as seen:
+        async with net.a.held():
+            await net.a.until_look("tx")
+            await net.b.until_hears()
+            voice = await net.a.voice()
+    assert seen[voice.ssrc].total() > 10
+    assert set(seen[voice.ssrc]) == {voice.red}  # each word with the one before it (RFC 2198)
+    await net.a.until_look("ready")
     async with net.a.held():
         await net.a.until_look("tx")
         await net.b.until_look("rx")
@@ -268,10 +277,12 @@ async def test_a_frozen_page_loses_its_floor_and_wakes_to_the_truth(net: Net) ->
     print(f"frozen: floor free after {time.monotonic() - start:.2f} s")
     async with net.b.held():
         await net.b.until_look("tx")
+    await net.b.until_silent()  # what the frozen page still sends is nobody's
     await finger.send("Debugger.disable")
     woken = time.monotonic()
     await expect(net.a.key).not_to_have_attribute("data-look", "tx", timeout=8000)
     print(f"woken: the truth after {time.monotonic() - woken:.2f} s")
+    await net.b.until_silent()  # no burst of what was said long ago
     await net.a.lift()
     await net.a.until_look("ready", 30)
     await net.a.until_sends_nothing()

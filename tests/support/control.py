@@ -165,10 +165,15 @@ class Control:
 
 @contextlib.asynccontextmanager
 async def control(
-    folder: Path, *, rtsp_enabled: bool = True, media_up: bool = True, clock: FakeClock | None = None
+    folder: Path,
+    *,
+    url: str = "",
+    rtsp_enabled: bool = True,
+    media_up: bool = True,
+    clock: FakeClock | None = None,
 ) -> AsyncIterator[Control]:
     clock = clock or FakeClock()
-    async with open_database("", folder) as database:
+    async with open_database(url, folder) as database:
         audit = Audit(database, clock)
         sealer = Sealer(bytes(32))
         sessions = Sessions(database, clock, idle=12 * 3600, absolute=24 * 3600)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,31 @@ async () => {
 """
 
 
+# SSRC of the radio's microphone, and the payload type that RED has there.
+VOICE: Final = """
+async () => {
+  for (const pc of window.peers) {
+    if (pc.connectionState === 'closed') continue;
+    if (pc.getTransceivers().some((one) => one.receiver.track.kind === 'video')) continue;
+    for (const row of (await pc.getStats()).values()) {
+      if (row.type !== 'outbound-rtp' || row.kind !== 'audio') continue;
+      const red = /a=rtpmap:(\\d+) red\\/48000/.exec(pc.currentLocalDescription.sdp);
+      return [row.ssrc, red ? Number(red[1]) : -1];
+    }
+  }
+  return [0, -1];
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What a page's microphone is sent as; `red` is -1 where that was not negotiated."""
+
+    ssrc: int
+    red: int
+
+
 def write_microphone(path: Path, seconds: float = 8.0) -> None:
     """A file for --use-file-for-fake-audio-capture, which loops it."""
     samples = bytearray()
@@ -102,6 +128,9 @@ class TalkPage:
     async def packets(self) -> int:
         """Packets that the microphone has sent."""
         return int(await self.page.evaluate(SENT))
+
+    async def voice(self) -> Voice:
+        return Voice(*(await self.page.evaluate(VOICE)))
 
     async def until_sends_nothing(self) -> None:
         """No packet of the microphone for half a second."""

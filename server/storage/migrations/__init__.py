@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HERE: Final = Path(__file__).parent
-HEAD: Final = "0003"  # the newest step's revision; a test compares it with versions/
+HEAD: Final = "0004"  # the newest step's revision; a test compares it with versions/
 
 
 def configuration(connection: Connection) -> Config:
@@ -24,16 +24,25 @@ def configuration(connection: Connection) -> Config:
     return config
 
 
+class UnknownTables(Exception):
+    """The tables were made by a version of Fengsui that this one does not know, most likely a later one."""
+
+
 def upgrade(connection: Connection) -> None:
-    """Run the missing steps inside the caller's transaction. Raises what Alembic and SQLAlchemy raise."""
-    if _version(connection) == HEAD:
+    """Run the missing steps inside the caller's transaction. Raises UnknownTables, and what SQLAlchemy raises."""
+    if (version := version_of(connection)) == HEAD:
         return  # Alembic takes half a second to load
     from alembic import command
+    from alembic.util import CommandError
 
-    command.upgrade(configuration(connection), "head")
+    try:
+        command.upgrade(configuration(connection), "head")
+    except CommandError as error:
+        raise UnknownTables(f"its tables have the form {version}, this version knows {HEAD}") from error
 
 
-def _version(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
+    """The newest step that was run, None = there are no tables."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -18,8 +18,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database("", tmp_path) as opened:
+async def database(storage_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(storage_url, tmp_path) as opened:
         yield opened
 
 

@@ -101,6 +101,7 @@ async def test_an_entry_below_the_first_and_an_emptied_log_are_found(
     assert (verdict.first_bad, verdict.entries) == (1, 0)
 
 
+@pytest.mark.parametrize("storage_url", [""])
 async def test_one_byte_flipped_anywhere_in_the_rows_is_found(
     audit: Audit, clock: FakeClock, database: Database, tmp_path: Path
 ) -> None:
@@ -124,8 +125,10 @@ async def test_one_byte_flipped_anywhere_in_the_rows_is_found(
     assert (await audit.verify()).first_bad == 0
 
 
-async def test_two_writers_make_one_chain(audit: Audit, clock: FakeClock, tmp_path: Path) -> None:
-    async with open_database("", tmp_path) as other:
+async def test_two_writers_make_one_chain(
+    audit: Audit, clock: FakeClock, storage_url: str, tmp_path: Path
+) -> None:
+    async with open_database(storage_url, tmp_path) as other:
         theirs = Audit(other, clock)
         for number in range(1, 21, 2):
             assert await audit.append(actor="server", action="login") == number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from server.auth.access import TokenAccess
 from server.auth.audit import Audit
@@ -14,6 +15,7 @@ from server.auth.tokens import StreamTokens, device_of_token
 from server.model.errors import BadRequest, Conflict, NotFound, NotLoggedIn, Refused, TooMany
 from server.model.ids import StreamId
 from server.storage.engine import Database
+from server.storage.tables import streams
 from support.clock import FakeClock
 
 
@@ -34,10 +36,8 @@ def access(devices: Devices, database: Database, audit: Audit, clock: FakeClock)
 
 async def stream_of(database: Database, device: str, channel: str = "main") -> StreamId:
     async with database.read() as connection:
-        found = await connection.exec_driver_sql(
-            "SELECT id FROM streams WHERE device_id = ? AND channel = ?", (device, channel)
-        )
-        return StreamId(found.scalar_one())
+        query = select(streams.c.id).where(streams.c.device_id == device, streams.c.channel == channel)
+        return StreamId((await connection.execute(query)).scalar_one())
 
 
 def holds(folder: Path, secret: bytes) -> list[Path]:

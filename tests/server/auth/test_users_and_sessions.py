@@ -116,6 +116,7 @@ async def test_a_new_password_replaces_the_old(users: Users) -> None:
 # ---- sessions
 
 
+@pytest.mark.parametrize("storage_url", [""])  # it looks into the files
 async def test_a_session_is_found_by_its_secret_only(
     users: Users, sessions: Sessions, tmp_path: Path
 ) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from server.cli import doctor
 from server.config import Config, parse_config
-from support.running_server import run_cli, running_server
+from server.storage.engine import connect_database, open_database
+from support.postgres_server import PostgresServer
+from support.running_server import ROOT, run_cli, running_server
 
 
 def config_for(folder: Path, text: str = "") -> Config:
@@ -66,6 +71,86 @@ def test_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _path: usage(10**9, 10**9 - free, free))
     assert [found[0] for found in states(config_for(tmp_path), "disk")] == [state]
+
+
+def test_a_database_file(tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    (found,) = states(config, "database")
+    assert (found[0], found[1].startswith("none yet")) == ("ok", True)
+    assert not (tmp_path / "data").exists()  # looking makes nothing
+    (tmp_path / "data").mkdir()
+    asyncio.run(_opened("", tmp_path / "data"))
+    (found,) = states(config, "database")
+    assert (found[0], found[1].endswith(" answers")) == ("ok", True)
+    (tmp_path / "data" / "fengsui.sqlite3").write_bytes(b"not a database" * 500)
+    (found,) = states(config, "database")
+    assert (found[0], "not a database" in found[1]) == ("fail", True)
+
+
+async def _opened(url: str, folder: Path, then: str = "") -> None:
+    async with open_database(url, folder) as database:
+        if then:
+            async with database.write() as connection:
+                await connection.execute(text(then))
+
+
+def test_a_postgresql_database(tmp_path: Path, postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    config = config_for(tmp_path, f'[storage]\nurl = "{url}"')
+    (found,) = states(config, "database")
+    assert (found[0], found[1].endswith("the first start makes its tables")) == ("ok", True)
+    asyncio.run(_opened(url, tmp_path, "UPDATE alembic_version SET version_num = '0001'"))
+    (found,) = states(config, "database")
+    assert (found[0], "brings its tables from 0001" in found[1]) == ("ok", True)
+    asyncio.run(_changed(url, tmp_path, "UPDATE alembic_version SET version_num = '9999'"))
+    (found,) = states(config, "database")
+    assert (found[0], "later version (9999)" in found[1]) == ("fail", True)
+
+
+async def _changed(url: str, folder: Path, statement: str) -> None:
+    async with connect_database(url, folder) as database, database.write() as connection:
+        await connection.execute(text(statement))
+
+
+@pytest.mark.parametrize(
+    ("url", "problem", "remedy"),
+    [
+        ("what is this", "no database address", "postgresql://"),
+        ("mysql://db/fengsui", "cannot use", "postgresql://"),
+        ("postgresql://fengsui:secret@127.0.0.1:1/db", "cannot be used", "storage.url"),
+        ("postgresql://fengsui@/db?host=/nowhere", "cannot be used", "storage.url"),
+    ],
+)
+def test_a_database_that_cannot_be_used(tmp_path: Path, url: str, problem: str, remedy: str) -> None:
+    (found,) = states(config_for(tmp_path, f'[storage]\nurl = "{url}"'), "database")
+    assert found[0] == "fail"
+    assert problem in found[1]
+    assert remedy in found[2]
+    assert "secret" not in found[1]
+
+
+WITHOUT_DRIVER = """
+import sys
+sys.modules["asyncpg"] = None  # as where the extra is not installed
+from server.cli import main
+main()
+"""
+
+
+@pytest.mark.e2e
+async def test_a_missing_driver_is_named_with_what_to_install(tmp_path: Path) -> None:
+    config = tmp_path / "fengsui.toml"
+    config.write_text('[storage]\nurl = "postgresql://fengsui@db/fengsui"')
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WITHOUT_DRIVER, "doctor", "--json", "--config", str(config)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    (found,) = [one for one in json.loads(out)["checks"] if one["check"] == "database"]
+    assert found["state"] == "fail"
+    assert "driver for PostgreSQL" in found["detail"]
+    assert 'pip install "fengsui[postgres]"' in found["remedy"]
 
 
 def test_a_clock_that_was_never_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,6 @@ from support.control import Control, control
 
 
 @pytest.fixture
-async def centre(tmp_path: Path) -> AsyncIterator[Control]:
-    async with control(tmp_path) as made:
+async def centre(storage_url: str, tmp_path: Path) -> AsyncIterator[Control]:
+    async with control(tmp_path, url=storage_url) as made:
         yield made

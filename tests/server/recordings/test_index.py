@@ -26,8 +26,8 @@ T = 1_800_000_000.0
 
 
 @contextlib.asynccontextmanager
-async def open_index(folder: Path) -> AsyncIterator[tuple[SpurtIndex, Database]]:
-    async with open_database("", folder) as database:
+async def open_index(folder: Path, url: str = "") -> AsyncIterator[tuple[SpurtIndex, Database]]:
+    async with open_database(url, folder) as database:
         index = SpurtIndex(database)
         running = asyncio.create_task(index.run())
         try:
@@ -42,8 +42,8 @@ def over(value: Spurt, **fields: object) -> Spurt:
     return msgspec.structs.replace(value, **made)
 
 
-async def test_what_was_put_comes_back_as_it_was(tmp_path: Path) -> None:
-    async with open_index(tmp_path) as (index, database):
+async def test_what_was_put_comes_back_as_it_was(storage_url: str, tmp_path: Path) -> None:
+    async with open_index(tmp_path, storage_url) as (index, database):
         value = over(
             spurt(T, groups=(FIRE, FLOOD), emergency=True),
             path="2026-11-23/x.ogg", began=T - 0.4, duration=2.5, bytes=9000, sha256="ab" * 32, hold=True, priority=3,
@@ -72,7 +72,7 @@ QUERIES = (
 )
 
 
-async def test_the_database_and_the_memory_find_the_same(tmp_path: Path) -> None:
+async def test_the_database_and_the_memory_find_the_same(storage_url: str, tmp_path: Path) -> None:
     names = ("张伟", "Li Na", "100%_sure", "王芳")
     made = [
         spurt(
@@ -85,7 +85,7 @@ async def test_the_database_and_the_memory_find_the_same(tmp_path: Path) -> None
         )
         for number in range(30)
     ]
-    async with open_index(tmp_path) as (index, database):
+    async with open_index(tmp_path, storage_url) as (index, database):
         for value in made:
             index.put(value)
         fresh = [await index.search(query) for query in QUERIES]  # hardly anything is written yet
@@ -99,13 +99,14 @@ async def test_the_database_and_the_memory_find_the_same(tmp_path: Path) -> None
             pages += page
             page = await index.search(SpurtQuery(limit=7, before=page[-1].id))
         assert pages == list(stored[0])
+        assert await index.search(SpurtQuery(text="张\0")) == ()
         for wrong in (0, 201, -1):
             with pytest.raises(BadRequest):
                 await index.search(SpurtQuery(limit=wrong))
 
 
-async def test_instant_recall(tmp_path: Path) -> None:
-    async with open_index(tmp_path) as (index, database):
+async def test_instant_recall(storage_url: str, tmp_path: Path) -> None:
+    async with open_index(tmp_path, storage_url) as (index, database):
         first, second, third = (over(spurt(T + number)) for number in range(3))
         for value in (first, second, third):
             index.put(value)

@@ -27,6 +27,8 @@ export const causes: Record<keyof typeof causeStrings, string> = {
     "Media not connected|This desk has no connection to the media server yet.|It reconnects by itself; if not, check the network from here to the media port.",
   bandwidth:
     "Bandwidth|This desk's link does not carry more, so a lower quality is shown.|Show fewer pictures, or check this desk's network.",
+  overloaded:
+    "Server full|The server is too busy for this picture: talk comes first.|It comes back by itself; close pictures that matter less.",
   source:
     "Source is lower|The device does not send a higher quality.|Raise its resolution if more is needed.",
   paused: "Paused|The tile is not visible, so nothing is received.|It goes on when it is looked at.",
