@@ -404,7 +404,10 @@ class AlarmMove(Command, frozen=True, kw_only=True, tag="alarm.move"):
 
 
 class Spurt(Value, frozen=True, kw_only=True):
-    """A recorded transmission: `GET /recordings/{id}` is its sound. `duration` s, 0 while it goes on."""
+    """A recorded transmission: `GET /recordings/{id}` is its sound. `duration` s, 0 while it goes on.
+
+    `hold`: kept as evidence, by whom and why.
+    """
 
     id: str
     started: float
@@ -415,6 +418,9 @@ class Spurt(Value, frozen=True, kw_only=True):
     urgency: str
     state: str  # recording | ready | cut | lost | erased
     position: AlarmPosition | None = None
+    hold: bool = False
+    held_by: str = ""
+    held_why: str = ""
 
 
 class SpurtSearch(Command, frozen=True, kw_only=True, tag="spurt.search"):
@@ -427,6 +433,7 @@ class SpurtSearch(Command, frozen=True, kw_only=True, tag="spurt.search"):
     since: float | None = None
     until: float | None = None
     emergency: bool = False
+    held: bool = False
     before: MaybeId = ""
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
 
@@ -436,3 +443,17 @@ class SpurtPage(Value, frozen=True, kw_only=True):
 
     spurts: tuple[Spurt, ...]
     more: bool
+
+
+class SpurtHold(Command, frozen=True, kw_only=True, tag="spurt.hold"):
+    """Keep a recording as evidence (存证), or with `hold` false let retention have it again; with a reason, audited."""
+
+    spurt: Id
+    hold: bool
+    reason: Text
+
+
+class SpurtHeld(Value, frozen=True, kw_only=True):
+    """Result of spurt.hold: the recording as it is now."""
+
+    spurt: Spurt

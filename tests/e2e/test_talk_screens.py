@@ -62,6 +62,9 @@ def spurt(i: int, now: float) -> dict[str, Any]:
         **{"groupNames": ["救援一组"], "talker": talker(("张强", "王芳")[i % 2]), "position": None},
         "urgency": "emergency" if i == 2 else "normal",
         "state": "ready" if i else "recording",
+        "hold": i == 1,
+        "heldBy": "总值班" if i == 1 else "",
+        "heldWhy": "事故调查" if i == 1 else "",
     }
 
 
@@ -185,6 +188,29 @@ async def test_dialogs_are_usable_by_everybody(desk: Desk) -> None:
     await page.get_by_role("dialog").get_by_role("button", name="搁置").click()
     move = await script.command("alarm.move")
     assert (move["alarm"], move["act"], move["reason"], move["seconds"]) == ("a1", "park", "正在核实", 600)
+
+
+async def test_a_recording_is_kept_as_evidence_with_a_reason(desk: Desk) -> None:
+    page, script, _ = desk
+    rows = page.locator(".recent .spurt")
+    await expect(rows.nth(0).locator(".evidence")).to_have_count(0)  # it is still being recorded
+    await rows.nth(1).get_by_role("button", name="已存证，总值班：事故调查").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("总值班 存证：事故调查")
+    await expect(page.get_by_role("dialog")).to_contain_text("只有管理员可以解除存证")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await rows.nth(2).locator(".evidence").click()
+    await page.get_by_label("原因").fill("坍塌前的最后通话")
+    assert await barriers(page) == []
+    await screenshot(page, "box-evidence")
+    script.replies["spurt.hold"] = {
+        "spurt": {**spurt(2, time.time()), "hold": True, "heldBy": "我", "heldWhy": "坍塌前的最后通话"}
+    }
+    await page.get_by_role("dialog").get_by_role("button", name="存证").click()
+    asked = await script.command("spurt.hold")
+    assert (asked["spurt"], asked["hold"], asked["reason"]) == ("s2", True, "坍塌前的最后通话")
+    await expect(rows.nth(2).locator(".evidence-held")).to_be_visible()
+    await screenshot(page, "desk-evidence")
 
 
 @pytest.mark.parametrize("name", THEMES)

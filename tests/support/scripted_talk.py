@@ -21,6 +21,7 @@ PERMISSIONS = (
     *("stream.watch", "link.create", "health.read", "talk.use", "talk.override", "talk.everywhere"),
     *("talk.broadcast", "floor.revoke", "group.manage", "emergency.raise", "alarm.handle"),
     "recording.search",
+    "recording.hold",
 )
 TABLES = {
     **{

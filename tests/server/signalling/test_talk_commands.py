@@ -15,6 +15,8 @@ import pytest
 from server.auth.permissions import Principal, Role
 from server.model.ids import LegId, MediaSessionId
 from server.model.ports import VoiceRoute
+from server.recordings.index import SpurtIndex
+from server.recordings.spurts import SpurtState
 from server.signalling.clients import Client
 from server.signalling.commands import perform
 from server.signalling.messages import MediaOffer
@@ -45,10 +47,13 @@ from server.signalling.talk import (
     PatchCreate,
     PatchMute,
     PrivateCall,
+    SpurtHold,
+    SpurtSearch,
     VoiceSlot,
 )
 from server.signalling.wire import Command, Message
 from support.control import Control, RunningClock, control
+from support.spurts import spurt
 from support.waiting import until
 
 SDP = "v=0\r\n"
@@ -526,3 +531,31 @@ async def test_a_database_that_is_locked_stops_no_key(net: Net) -> None:
         assert not pending.done()
         assert net.group(EVERYBODY).emergency
     await pending
+
+
+async def test_a_recording_is_held_by_an_officer_and_let_go_by_an_administrator(net: Net) -> None:
+    made = msgspec.structs.replace(spurt(1_700_000_000.0), state=SpurtState.READY, ended=1_700_000_002.0)
+    index = SpurtIndex(net.centre.database)
+    index.put(made)
+    await index.finish()
+    officer = await net.officer("值班员")
+    assert await officer.refused(SpurtHold(id="1", spurt=made.id, hold=True, reason=" ")) == "bad_request"
+    held = (await officer.do(SpurtHold(id="2", spurt=made.id, hold=True, reason="事故调查")))["spurt"]
+    assert (held["id"], held["hold"], held["heldBy"], held["heldWhy"]) == (
+        made.id,
+        True,
+        "值班员",
+        "事故调查",
+    )
+    found = (await officer.do(SpurtSearch(id="3", held=True)))["spurts"]
+    assert [(one["id"], one["heldWhy"]) for one in found] == [(made.id, "事故调查")]
+    assert await officer.refused(SpurtHold(id="4", spurt=made.id, hold=False, reason="结案")) == "forbidden"
+    chief = Radio(net.centre, net.centre.client(Principal(role=Role.ADMIN, id="c", name="总值班")))
+    freed = (await chief.do(SpurtHold(id="5", spurt=made.id, hold=False, reason="结案")))["spurt"]
+    assert (freed["hold"], freed["heldBy"]) == (False, "")
+    assert await chief.refused(SpurtHold(id="6", spurt=spurt(1.0).id, hold=True, reason="x")) == "not_found"
+    told = [(one.action, one.object, one.detail) for one in await net.centre.audit.newest(limit=2)]
+    assert told == [
+        ("recording.release", made.id, "结案"),
+        ("recording.hold", made.id, "事故调查"),
+    ]

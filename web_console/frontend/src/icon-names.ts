@@ -34,6 +34,7 @@ export const ICONS = [
   "link-2-off",
   "loader-circle",
   "lock",
+  "lock-open",
   "log-out",
   "map-pin",
   "map-pin-off",

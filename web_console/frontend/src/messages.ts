@@ -492,12 +492,20 @@ export interface Spurt {
   urgency: string;
   state: string;
   position: AlarmPosition | null;
+  hold: boolean;
+  heldBy: string;
+  heldWhy: string;
 }
 
 /** Result of spurt.search. `more`: there are older ones. */
 export interface SpurtPage {
   spurts: Spurt[];
   more: boolean;
+}
+
+/** Result of spurt.hold: the recording as it is now. */
+export interface SpurtHeld {
+  spurt: Spurt;
 }
 
 export interface Entities {
@@ -740,8 +748,13 @@ export interface Commands {
   };
   /** Recorded transmissions, newest first; `before`: a spurt's id, for the next page. Empty fields do not filter. */
   "spurt.search": {
-    fields: { groups?: string[]; unit?: string; user?: string; text?: string; since?: number | null; until?: number | null; emergency?: boolean; before?: string; limit?: number };
+    fields: { groups?: string[]; unit?: string; user?: string; text?: string; since?: number | null; until?: number | null; emergency?: boolean; held?: boolean; before?: string; limit?: number };
     result: SpurtPage;
+  };
+  /** Keep a recording as evidence (存证), or with `hold` false let retention have it again; with a reason, audited. */
+  "spurt.hold": {
+    fields: { spurt: string; hold: boolean; reason: string };
+    result: SpurtHeld;
   };
 }
 export type CommandType = keyof Commands;

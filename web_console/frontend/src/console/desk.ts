@@ -2,7 +2,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import type { Outcome } from "../api.ts";
 import { now, onBeat, serverTime } from "../clock.ts";
-import type { Alarm, Group, Patch } from "../messages.ts";
+import type { Alarm, Group, Patch, Spurt } from "../messages.ts";
 import { errorWords } from "../strings/common.ts";
 import { type RadioKey, radio } from "../strings/radio.ts";
 import { Arming } from "../voice/arming.ts";
@@ -23,6 +23,7 @@ export type Box =
   | { kind: "new" }
   | { kind: "devices" }
   | { kind: "alarm"; alarm: string; act: "park" | "close" }
+  | { kind: "hold"; spurt: Spurt; changed: (spurt: Spurt) => void }
   | null;
 
 export interface Undo {

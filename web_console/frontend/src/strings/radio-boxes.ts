@@ -23,6 +23,17 @@ const zh = {
   did_park: "搁置",
   did_resume: "恢复",
   did_close: "解除",
+  // evidence
+  evidence_title: "录音存证",
+  evidence_held_title: "已存证的录音",
+  evidence_what: "存证后不会被自动清理，也不能删除，直到管理员解除。",
+  evidence_by: "{name} 存证：{why}",
+  evidence_release_what: "解除后，这段录音会按保存期限清理。",
+  evidence_release_who: "只有管理员可以解除存证。",
+  evidence_do: "存证",
+  evidence_release_do: "解除存证",
+  evidence_kept: "{name} 的录音已存证",
+  evidence_released: "{name} 的录音已解除存证",
   // devices
   devices_title: "声音设备",
   devices_off: "尚未开始值班：开始后才能试听和看到话筒电平。",
@@ -117,6 +128,7 @@ const zh = {
   since_day: "最近 24 小时",
   since_week: "最近 7 天",
   only_emergency: "只看紧急",
+  only_held: "只看存证",
   found_none: "没有符合条件的录音",
   older: "更早的录音",
 } as const;

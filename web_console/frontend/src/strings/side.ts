@@ -32,6 +32,8 @@ const zh = {
   recent_failed: "读不到录音：{reason}",
   seek: "播放位置",
   seconds: "{n} 秒",
+  evidence_hold: "存证 {name} 的录音",
+  evidence_held: "已存证，{name}：{why}",
   spurt_recording: "录音中",
   spurt_cut: "不完整",
   spurt_lost: "已丢失",

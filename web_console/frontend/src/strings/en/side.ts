@@ -31,6 +31,8 @@ export const side: Record<keyof typeof sideStrings, string> = {
   recent_failed: "Recordings cannot be read: {reason}",
   seek: "Position",
   seconds: "{n} s",
+  evidence_hold: "Hold the recording of {name} as evidence",
+  evidence_held: "Held as evidence by {name}: {why}",
   spurt_recording: "recording",
   spurt_cut: "cut off",
   spurt_lost: "lost",
