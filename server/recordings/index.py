@@ -161,6 +161,10 @@ class SpurtIndex:
         """The oldest rows first. Raises StorageAway."""
         return await self._read(spurts.c.state == state.value, limit=limit, newest=False)
 
+    async def ending(self, end: str) -> list[Spurt]:
+        """Those whose id ends so, two at most. Raises StorageAway."""
+        return await self._read(spurts.c.id.endswith(end, autoescape=True), limit=2)
+
     async def erasable(self, before: float | None, limit: int) -> list[Spurt]:
         """The oldest with a file that nothing holds, started before a time. Raises StorageAway."""
         states = [SpurtState.READY.value, SpurtState.CUT.value]
