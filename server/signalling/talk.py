@@ -137,12 +137,13 @@ class CallBack(Value, frozen=True, kw_only=True):
 
 
 class AlarmAct(Value, frozen=True, kw_only=True):
-    """One thing that happened to an alarm."""
+    """One thing that happened to an alarm. `pressed`: when the key was pressed, of a press that came late."""
 
     at: float
     by: str
-    act: str
+    act: str  # raised | again | acknowledged | parked | resumed | woke | escalated | closed
     text: str = ""
+    pressed: float | None = None
 
 
 class AlarmPosition(Value, frozen=True, kw_only=True):
@@ -153,7 +154,10 @@ class AlarmPosition(Value, frozen=True, kw_only=True):
 
 
 class Alarm(Value, frozen=True, kw_only=True):
-    """An emergency alarm with its owner. `until`: a parked one comes back then. `times`: pressed again while open."""
+    """An emergency alarm with its owner. `raised`: when the server got it, `pressed`: when the key was pressed.
+
+    `until`: a parked one comes back then. `times`: pressed again while open.
+    """
 
     id: str
     kind: str  # emergency | peril
@@ -164,6 +168,7 @@ class Alarm(Value, frozen=True, kw_only=True):
     group: str
     stream: str
     raised: float
+    pressed: float
     position: AlarmPosition | None = None
     owner: str = ""
     reason: str = ""
@@ -378,11 +383,12 @@ class EmergencyStart(Command, frozen=True, kw_only=True, tag="emergency.start"):
     """Raise the emergency alarm of the caller's unit and open its group's floor; `key` counts a re-sent one once.
 
     `group` "" = the one its key talks in, else its first, else the default one. The microphone sends as at
-    floor.request.
+    floor.request. `age`: s since the key was pressed, by the client's own clock; an SOS may wait for a network.
     """
 
     key: Id
     group: MaybeId = ""
+    age: float = 0.0
     position: AlarmPosition | None = None
 
 

@@ -66,6 +66,7 @@ from server.signalling.talk import (
 from server.signalling.wire import Command, Value
 
 MAX_REASON: Final = 200  # characters
+OLDEST_PRESS: Final = 86_400.0  # s; a clock that is wrong makes no alarm older than a page keeps one
 URGENCIES: Final = {
     "normal": Urgency.NORMAL,
     "peril": Urgency.PERIL,
@@ -289,6 +290,7 @@ async def _emergency(services: Services, client: Client, command: EmergencyStart
         group=group,
         stream=_stream_of(services, leg),
         position=_where(services, leg, report),
+        age=min(max(0.0, command.age), OLDEST_PRESS),
         actor=client.principal.actor,
         address=client.admission.address,
     )

@@ -394,12 +394,21 @@ async def test_sos_without_a_network_is_kept_and_sent_once(net: Net) -> None:
     await hold_sos(net.b)
     await expect(page.locator('[data-alarm="pending"]')).to_contain_text("一有网络就自动发出")
     await screenshot(page, "mobile-sos-offline")
+    await page.wait_for_function(  # from 5 s on it is told of as a late one
+        "() => Date.now() / 1000 - JSON.parse(localStorage.getItem('fengsui.sos')).at > 6"
+    )
     await page.context.set_offline(False)
     alarm = net.chief.page.locator('.alarm[data-state="new"]')
     await expect(alarm).to_contain_text(NAMES[1])
     await expect(page.locator('[data-alarm-microphone="true"]')).to_be_visible()
+    await expect(alarm).to_contain_text(
+        re.compile(r"\d\d:\d\d:\d\d 按下，\d\d:\d\d:\d\d 才收到，迟了 \d+ 秒")
+    )
     await net.chief.until_hears()
     await expect(page.locator("[data-alarm-microphone]")).to_have_count(0)
+    await expect(page.locator('[data-alarm="new"]')).to_contain_text("已送到")
+    await screenshot(page, "mobile-sos-late")
+    await screenshot(net.chief.page, "desk-sos-late")
     await expect(net.chief.page.locator(".alarm")).to_have_count(1)
     assert "第 2 次" not in await alarm.inner_text()
     await page.reload()

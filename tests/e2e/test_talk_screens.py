@@ -40,7 +40,7 @@ def states(script: ScriptedTalk) -> None:
     script.put("floor", floor("g7", "idle", blocked="all_call"))
     script.put("patch", {"id": "p1", "name": "P1", "groups": ["g4", "g5"], "since": now, "createdBy": "王芳"})
     place = {"lat": 33.39812, "lon": 104.92215, "accuracy": 8.2, "time": now - 12}
-    script.put("alarm", alarm("a1", "张强", group="g6", raised=now - 95, position=place))
+    script.put("alarm", alarm("a1", "张强", group="g6", raised=now - 95, pressed=now - 580, position=place))
     script.put("alarm", alarm("a2", "赵丽", kind="peril", group="g2", state="acknowledged", owner="王芳"))
     script.put(
         "alarm",
@@ -124,6 +124,9 @@ async def test_the_key_goes_its_ways(desk: Desk) -> None:
     page, script, _ = desk
     await page.keyboard.press("Shift+Digit2")
     await expect(page.locator(".target")).to_contain_text("多选 2 组")
+    await expect(page.locator(".alarm").first).to_contain_text("迟了 8 分钟")
+    await expect(page.locator(".alarm").first).to_contain_text("9 分钟前")
+    await expect(page.locator(".alarm-late")).to_have_count(1)
     await page.locator("#search").focus()
     await page.evaluate(
         "() => document.activeElement.dispatchEvent(new KeyboardEvent('keydown',"

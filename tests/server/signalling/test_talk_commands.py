@@ -376,6 +376,21 @@ async def test_an_emergency_keeps_its_position_whatever_the_phone_s_clock(
     assert unit.position.lat == lat
 
 
+@pytest.mark.parametrize(("age", "ago"), [(0.0, 0.0), (480.0, 480.0), (-30.0, 0.0), (9e9, 86_400.0)], ids=str)
+async def test_an_sos_that_was_kept_is_as_old_as_its_press(net: Net, age: float, ago: float) -> None:
+    victim = await net.phone("消防一号")
+    done = await victim.do(EmergencyStart(id="e", key="k1", age=age))
+    alarm = net.centre.store.get("alarm", done["alarm"])
+    assert isinstance(alarm, Alarm)
+    now = net.centre.clock.wallclock()
+    assert abs(alarm.raised - now) < 5
+    assert abs(alarm.raised - alarm.pressed - ago) < 0.001
+    late = alarm.history[0].pressed
+    assert late == (alarm.pressed if ago else None)
+    (entry,) = await net.centre.audit.newest(limit=1)
+    assert entry.detail.endswith(f"press 1, pressed {ago:.0f} s before" if ago else "press 1")
+
+
 async def test_who_is_in_no_group_raises_its_alarm_all_the_same_and_once(net: Net) -> None:
     officer = await net.officer("值班员")
     everybody = net.group(EVERYBODY).id

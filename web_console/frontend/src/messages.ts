@@ -231,15 +231,16 @@ export interface AlarmPosition {
   time: number;
 }
 
-/** One thing that happened to an alarm. */
+/** One thing that happened to an alarm. `pressed`: when the key was pressed, of a press that came late. */
 export interface AlarmAct {
   at: number;
   by: string;
   act: string;
   text: string;
+  pressed: number | null;
 }
 
-/** An emergency alarm with its owner. `until`: a parked one comes back then. `times`: pressed again while open. */
+/** An emergency alarm with its owner. `raised`: when the server got it, `pressed`: when the key was pressed. */
 export interface Alarm {
   id: string;
   kind: string;
@@ -250,6 +251,7 @@ export interface Alarm {
   group: string;
   stream: string;
   raised: number;
+  pressed: number;
   position: AlarmPosition | null;
   owner: string;
   reason: string;
@@ -738,7 +740,7 @@ export interface Commands {
   };
   /** Raise the emergency alarm of the caller's unit and open its group's floor; `key` counts a re-sent one once. */
   "emergency.start": {
-    fields: { key: string; group?: string; position?: AlarmPosition | null };
+    fields: { key: string; group?: string; age?: number; position?: AlarmPosition | null };
     result: EmergencyStarted;
   };
   /** Acknowledge, park (with a reason and a time), resume or close (with a reason) an alarm. */

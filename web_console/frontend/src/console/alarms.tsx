@@ -6,6 +6,7 @@ import type { Alarm, AlarmPosition } from "../messages.ts";
 import { radio } from "../strings/radio.ts";
 import { side } from "../strings/side.ts";
 import { clockTime, duration } from "../times.ts";
+import { isLate } from "../voice/late.ts";
 import { useModel } from "./context.ts";
 
 export function AlarmQueue({ close }: { close: ComponentChildren }) {
@@ -54,10 +55,20 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
         <span>{alarm.kind === "peril" ? side("alarm_peril") : side("alarm_emergency")}</span>
         {alarm.times > 1 && <span class="num">{side("alarm_times", { n: alarm.times })}</span>}
         <span class="spring" />
-        <time class="num" title={clockTime(alarm.raised)}>
-          {side("ago", { time: duration(time - alarm.raised) })}
+        <time class="num" title={clockTime(alarm.pressed)}>
+          {side("ago", { time: duration(time - alarm.pressed) })}
         </time>
       </header>
+      {isLate(alarm) && (
+        <p class="num alarm-late">
+          <Icon name="hourglass" size={14} />{" "}
+          {side("alarm_late", {
+            pressed: clockTime(alarm.pressed),
+            time: clockTime(alarm.raised),
+            late: duration(alarm.raised - alarm.pressed),
+          })}
+        </p>
+      )}
       <p>
         {model.world.value.group.has(alarm.group) && <span>{desk.nameOf(alarm.group)} · </span>}
         {alarm.state === "acknowledged" && side("alarm_owner", { name: alarm.owner })}

@@ -19,9 +19,13 @@ const zh = {
   park_for: "搁置时间",
   history: "处置经过",
   did_raise: "触发",
+  did_again: "再次触发",
+  did_press: "{time} 按下，迟到",
   did_acknowledge: "确认",
   did_park: "搁置",
   did_resume: "恢复",
+  did_wake: "搁置到时，重新响起",
+  did_escalate: "升级",
   did_close: "解除",
   // evidence
   evidence_title: "录音存证",

@@ -10,6 +10,7 @@ const zh = {
   alarm_emergency: "紧急告警",
   alarm_peril: "险情",
   alarm_times: "第 {n} 次",
+  alarm_late: "{pressed} 按下，{time} 才收到，迟了 {late}",
   alarm_unowned: "尚无人确认",
   alarm_owner: "处置人：{name}",
   alarm_parked: "{name} 搁置到 {time}：{reason}",

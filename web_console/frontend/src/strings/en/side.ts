@@ -9,6 +9,7 @@ export const side: Record<keyof typeof sideStrings, string> = {
   alarm_emergency: "Emergency",
   alarm_peril: "Peril",
   alarm_times: "pressed {n} times",
+  alarm_late: "Pressed {pressed}, received {time}, {late} late",
   alarm_unowned: "Nobody has acknowledged it",
   alarm_owner: "Owner: {name}",
   alarm_parked: "Parked by {name} until {time}: {reason}",
