@@ -520,6 +520,24 @@ async def test_phones_see_the_groups_they_are_in(net: Net) -> None:
     assert await officer.refused(GroupDelete(id="5", group=net.group("全呼").id, reason="x")) == "conflict"
 
 
+async def test_a_member_s_priority_is_changed_while_others_wait(net: Net) -> None:
+    officer = await net.officer("值班员")
+    talker, second, chief = [await net.phone(name) for name in ("一号员", "二号员", "队长")]
+    members = tuple(MemberWish(kind="unit", id=one.view.unit) for one in (talker, second, chief))
+    group = (await officer.do(GroupCreate(id="1", name="搜救", members=members)))["group"]
+    for one in (talker, second, chief):
+        await one.tune(group)
+    await talker.press(group)
+    assert (await second.press(group))[0]["position"] == 1
+    higher = (*members[:2], msgspec.structs.replace(members[2], priority=9))
+    await officer.do(GroupChange(id="2", group=group, members=higher))
+    assert [one.priority for one in net.group(group).members] == [4, 4, 9]
+    assert (await chief.press(group))[0]["position"] == 1
+    assert second.told("queued")[-1].position == 2
+    (entry,) = await net.centre.audit.newest(limit=1)
+    assert (entry.action, entry.detail) == ("group.change", f"搜救: unit {chief.view.unit} priority 9")
+
+
 async def test_call_backs_are_counted_taken_and_done(net: Net) -> None:
     officer, one = await net.officer("值班员"), await net.phone("一号员")
     await one.do(CallBackRequest(id="1", text="需要支援"))
