@@ -370,6 +370,12 @@ async def test_sos_raises_the_alarm_with_place_voice_and_picture(net: Net) -> No
     await screenshot(net.b.page, "mobile-sos-others")
     await expect(page.locator(".preview")).to_have_attribute("data-live", "live")
     await expect(net.chief.page.locator(".line", has_text=NAMES[0])).to_have_attribute("data-state", "live")
+    picture = alarm.locator(".alarm-picture")
+    await expect(picture).to_have_attribute("data-state", "live")
+    moved = "(video) => video.videoWidth > 0 && video.currentTime"
+    first = await picture.locator("video").evaluate(moved)
+    await until(lambda: picture.locator("video").evaluate(moved), lambda now: now and now > first)
+    await screenshot(net.chief.page, "desk-sos-picture")
     await expect(page.locator('[data-alarm="new"]')).to_contain_text("等待值班员确认")
     await expect(page.locator("[data-alarm-microphone]")).to_have_count(0)  # 10 s are over
     await net.a.until_sends_nothing()
@@ -378,6 +384,11 @@ async def test_sos_raises_the_alarm_with_place_voice_and_picture(net: Net) -> No
     await net.chief.page.get_by_role("button", name="确认").click()
     await expect(page.locator('[data-alarm="acknowledged"]')).to_contain_text("总值班 已确认")
     await screenshot(page, "mobile-sos-acknowledged")
+    taken = net.chief.page.locator('.alarm[data-state="acknowledged"] .alarm-picture')
+    await expect(taken).to_have_attribute("data-state", "live")
+    for _ in range(2):  # the second touch is sure of it
+        await page.locator('[data-control="live"]').tap()
+    await expect(taken).to_have_count(0)  # the camera is off: nothing on the card looks live
     await net.chief.page.get_by_role("button", name="解除").click()
     await net.chief.page.get_by_label("原因").fill("人已安全")
     await net.chief.page.get_by_role("button", name="解除告警").click()

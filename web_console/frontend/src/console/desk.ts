@@ -10,6 +10,7 @@ import { type Card, cardOf, openAlarms } from "../voice/groups.ts";
 import { isMuted, mute } from "../voice/levels.ts";
 import { Talk } from "../voice/talk.ts";
 import { choosable, select, toggle, tune } from "../voice/tuning.ts";
+import { type AlarmPicture, alarmPictures } from "./alarm-pictures.ts";
 import type { ConsoleModel } from "./model.ts";
 import { Player } from "./player.ts";
 import { recall } from "./recall.ts";
@@ -45,6 +46,11 @@ export class Desk {
 
   readonly groups = computed(() => choosable(this.model.world.value.group.values()));
   readonly alarms = computed(() => openAlarms(this.model.world.value.alarm.values()));
+  /** Cameras of alarms that are shown on their cards. */
+  readonly pictures = computed<readonly AlarmPicture[]>(() => {
+    this.shownPictures = alarmPictures(this.alarms.value, this.model.world.value.stream, this.shownPictures);
+    return this.shownPictures;
+  });
   /** Selected groups that exist, in the order in which they were chosen. */
   readonly selected = computed(
     () => tune(this.talk.tuning.value, this.model.world.value.group.values()).selected,
@@ -56,6 +62,7 @@ export class Desk {
   );
 
   private readonly arming = new Arming();
+  private shownPictures: readonly AlarmPicture[] = [];
 
   constructor(private readonly model: ConsoleModel) {
     this.talk = new Talk({
@@ -176,7 +183,7 @@ export class Desk {
     this.box.value = null;
     if (!this.model.sideOpen.peek()) this.model.toggleSide();
     requestAnimationFrame(() => {
-      document.querySelector<HTMLElement>(`[data-alarm="${CSS.escape(alarm.id)}"] button`)?.focus();
+      document.querySelector<HTMLElement>(`[data-alarm="${CSS.escape(alarm.id)}"] .buttons button`)?.focus();
     });
   }
 

@@ -19,6 +19,8 @@ const zh = {
   alarm_resume: "恢复",
   alarm_close: "解除",
   alarm_picture: "现场画面",
+  alarm_picture_of: "{name} 的镜头，{state}",
+  alarm_picture_wall: "放到视频墙",
   ago: "{time}前",
   place_unknown: "位置未知",
   place_accuracy: "±{n} 米",

@@ -18,6 +18,8 @@ export const side: Record<keyof typeof sideStrings, string> = {
   alarm_resume: "Resume",
   alarm_close: "Close",
   alarm_picture: "Live picture",
+  alarm_picture_of: "Camera of {name}, {state}",
+  alarm_picture_wall: "Put it on the wall",
   ago: "{time} ago",
   place_unknown: "Position not known",
   place_accuracy: "±{n} m",
