@@ -29,6 +29,7 @@ from server.metrics import Statistics
 from server.model.ports import DispatchNode
 from server.people import People
 from server.positions.store import Positions
+from server.recordings.evidence import Evidence
 from server.recordings.index import SpurtIndex
 from server.recordings.recorder import SpurtRecorder
 from server.recordings.retention import Retention
@@ -119,6 +120,7 @@ async def make_dispatch(
         callbacks=talk.callbacks,
         alarms=talk.alarms,
         recorder=recorder,
+        evidence=Evidence(index, people.audit, recorder.changed),
         audit=people.audit,
         sessions=sessions,
         clock=clock,

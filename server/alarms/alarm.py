@@ -25,6 +25,7 @@ Act: TypeAlias = Literal[
     "raised", "again", "acknowledged", "parked", "resumed", "woke", "escalated", "closed"
 ]
 
+LATE: Final = 5.0  # s on the way from which a press is told of as a late one
 NO_STREAM: Final = StreamId("")
 LONGEST_PARKED: Final = 3_600.0  # s
 MOST_HISTORY: Final = 200  # lines; the first stays, then the newest
@@ -71,16 +72,20 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of history; `who` "" = the server itself or the unit."""
+    """One line of history; `who` "" = the server itself or the unit. `pressed`: when, of a press that came late."""
 
     time: float
     who: str
     act: Act
     text: str = ""
+    pressed: float | None = None
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """`presses`: how often the unit pressed; `until`: when a parked one sounds again; `stream` "" = no camera."""
+    """`raised`: when the server got it; `pressed`: when the first press was made, 0.0 = then (rows of before).
+
+    `presses`: how often the unit pressed; `until`: when a parked one sounds again; `stream` "" = no camera.
+    """
 
     id: AlarmId
     kind: AlarmKind
@@ -89,6 +94,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # of the unit, then
     group: GroupId
     raised: float
+    pressed: float = 0.0
     position: Where | None = None
     stream: StreamId = NO_STREAM
     state: AlarmState = "new"
@@ -117,10 +123,11 @@ def raised(
     name: str,
     group: GroupId,
     wallclock: float,
+    age: float = 0.0,
     position: Where | None = None,
     stream: StreamId = NO_STREAM,
 ) -> Alarm:
-    """A new alarm."""
+    """A new alarm; the key was pressed `age` s ago."""
     return Alarm(
         id=id,
         kind=kind,
@@ -129,18 +136,21 @@ def raised(
         name=name,
         group=group,
         raised=wallclock,
+        pressed=wallclock - age,
         position=position,
         stream=stream,
-        history=(Line(time=wallclock, who="", act="raised"),),
+        history=(Line(time=wallclock, who="", act="raised", pressed=_late(wallclock, age)),),
     )
 
 
-def again(alarm: Alarm, wallclock: float, position: Where | None = None) -> Alarm:
-    """The unit pressed again while the alarm is open: counted, and it sounds anew. A position replaces the old one."""
-    moved = _moved(alarm, "again", wallclock, "")
+def again(alarm: Alarm, wallclock: float, position: Where | None = None, age: float = 0.0) -> Alarm:
+    """The unit pressed again, `age` s ago, and the alarm is open: counted, and it sounds anew. A position replaces the
+    old one. A press that was on its way for so long that it was the first makes the alarm as old as itself."""
+    moved = _moved(alarm, "again", wallclock, "", pressed=_late(wallclock, age))
     return msgspec.structs.replace(
         moved,
         presses=alarm.presses + 1,
+        pressed=min(alarm.pressed or alarm.raised, wallclock - age),
         position=position or alarm.position,
         owner=None,
         until=None,
@@ -195,10 +205,16 @@ def closed(alarm: Alarm, officer: Officer, reason: str, wallclock: float) -> Ala
     return msgspec.structs.replace(moved, owner=officer, reason=reason, until=None)
 
 
-def _moved(alarm: Alarm, act: Act, wallclock: float, who: str, text: str = "") -> Alarm:
+def _late(wallclock: float, age: float) -> float | None:
+    return wallclock - age if age >= LATE else None
+
+
+def _moved(
+    alarm: Alarm, act: Act, wallclock: float, who: str, text: str = "", pressed: float | None = None
+) -> Alarm:
     state = MOVES[act].get(alarm.state)
     if state is None:
         sentence = IS_CLOSED if alarm.state == "closed" else REFUSALS[act, alarm.state]
         raise Conflict(sentence, field="state")
-    first, *rest = (*alarm.history, Line(time=wallclock, who=who, act=act, text=text))
+    first, *rest = (*alarm.history, Line(time=wallclock, who=who, act=act, text=text, pressed=pressed))
     return msgspec.structs.replace(alarm, state=state, history=(first, *rest[-(MOST_HISTORY - 1) :]))

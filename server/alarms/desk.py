@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import insert, select, update
 
 from server.alarms.alarm import (
+    LATE,
     Alarm,
     AlarmKind,
     Officer,
@@ -40,7 +41,7 @@ RETRY: Final = 1.0  # s until an alarm is written again that the database did no
 
 
 class Press(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody raises an alarm. `key` of the press: sent twice, it counts once."""
+    """Somebody raises an alarm. `key` of the press: sent twice, it counts once. `age`: s since the key was pressed."""
 
     key: str
     kind: AlarmKind
@@ -52,6 +53,7 @@ class Press(msgspec.Struct, frozen=True, kw_only=True):
     position: Where | None
     actor: str
     address: str
+    age: float = 0.0
 
 
 class AlarmDesk:
@@ -101,7 +103,7 @@ class AlarmDesk:
             None,
         )
         if open_one is not None:
-            alarm = again(open_one, now, press.position)
+            alarm = again(open_one, now, press.position, press.age)
         else:
             alarm = raised(
                 id=AlarmId(new_id(now)),
@@ -111,6 +113,7 @@ class AlarmDesk:
                 name=press.name,
                 group=press.group,
                 wallclock=now,
+                age=press.age,
                 position=press.position,
                 stream=press.stream,
             )
@@ -122,12 +125,13 @@ class AlarmDesk:
     async def written(self, alarm: Alarm, press: Press) -> None:
         """Until it is on the disk. Raises StorageAway; it is then tried again by `run`, and shown all the same."""
         await self._write(alarm.id)
+        late = f", pressed {press.age:.0f} s before" if press.age >= LATE else ""
         await self._audit.append(
             actor=press.actor,
             action="alarm.raise",
             object=alarm.id,
             address=press.address,
-            detail=f"{press.name}, {press.group}, press {alarm.presses}",
+            detail=f"{press.name}, {press.group}, press {alarm.presses}{late}",
         )
 
     async def _write(self, alarm_id: AlarmId) -> None:
@@ -223,6 +227,7 @@ def _entity(alarm: Alarm) -> AlarmEntity:
         group=alarm.group,
         stream=alarm.stream,
         raised=alarm.raised,
+        pressed=alarm.pressed or alarm.raised,
         position=None
         if where is None
         else AlarmPosition(lat=where.lat, lon=where.lon, accuracy=where.accuracy, time=where.time),
@@ -231,6 +236,7 @@ def _entity(alarm: Alarm) -> AlarmEntity:
         until=alarm.until,
         times=alarm.presses,
         history=tuple(
-            AlarmAct(at=line.time, by=line.who, act=line.act, text=line.text) for line in alarm.history
+            AlarmAct(at=line.time, by=line.who, act=line.act, text=line.text, pressed=line.pressed)
+            for line in alarm.history
         ),
     )

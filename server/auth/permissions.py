@@ -23,7 +23,9 @@ class Action(StrEnum):
     POSITION_REPORT = "position.report"  # the caller's own unit
     RECORDING_SEARCH = "recording.search"
     RECORDING_PLAY = "recording.play"
-    RECORDING_ERASE = "recording.erase"  # and hold as evidence
+    RECORDING_HOLD = "recording.hold"  # as evidence: nothing erases it
+    RECORDING_RELEASE = "recording.release"  # evidence that retention may erase again
+    RECORDING_ERASE = "recording.erase"
     HEALTH_READ = "health.read"
     AUDIT_READ = "audit.read"
     METRICS_READ = "metrics.read"
@@ -60,6 +62,7 @@ _DISPATCHER: Final = frozenset(
         Action.UNIT_EDIT,
         Action.RECORDING_SEARCH,
         Action.RECORDING_PLAY,
+        Action.RECORDING_HOLD,
         Action.HEALTH_READ,
         Action.SESSION_OWN,
         Action.SOCKET_OPEN,
@@ -85,7 +88,13 @@ _PHONE: Final = frozenset(
 
 ALLOWED: Final[dict[Role, frozenset[Action]]] = {
     Role.ADMIN: _DISPATCHER
-    | {Action.RECORDING_ERASE, Action.AUDIT_READ, Action.METRICS_READ, Action.SESSION_ALL},
+    | {
+        Action.RECORDING_RELEASE,
+        Action.RECORDING_ERASE,
+        Action.AUDIT_READ,
+        Action.METRICS_READ,
+        Action.SESSION_ALL,
+    },
     Role.DISPATCHER: _DISPATCHER,
     Role.FIELD: _PHONE | {Action.SESSION_OWN},
     Role.DEVICE: frozenset({Action.STREAM_PUBLISH, Action.STREAM_WATCH, Action.POSITION_REPORT}),

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "user": "server.cli.user:app",
     "device": "server.cli.device:app",
     "group": "server.cli.group:app",
+    "record": "server.cli.record:app",
     "audit": "server.cli.audit:app",
     "agent": "server.cli.agent:agent",
     "bench": "server.cli.bench:app",

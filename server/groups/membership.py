@@ -6,6 +6,7 @@ most exact row counts. Deny by default: who has none sees and hears nothing of a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -45,6 +46,22 @@ class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     talk: bool = True
     priority: int = 4
+
+
+def difference(before: Iterable[MemberRecord], after: Iterable[MemberRecord]) -> list[str]:
+    """What is different about members, one line each, for the audit log."""
+    old = {(member.kind, member.subject): member for member in before}
+    new = {(member.kind, member.subject): member for member in after}
+    return [
+        *(f"-{kind} {subject}" for kind, subject in old if (kind, subject) not in new),
+        *(f"+{_words(member)}" for key, member in new.items() if key not in old),
+        *(_words(member) for key, member in new.items() if key in old and old[key] != member),
+    ]
+
+
+def _words(member: MemberRecord) -> str:
+    talks = "" if member.talk else " listens"
+    return f"{member.kind} {member.subject} priority {member.priority}{talks}"
 
 
 class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):

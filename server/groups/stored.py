@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.auth.audit import Audit
 from server.auth.permissions import Role
-from server.groups.membership import GroupKind, GroupRecord, MemberKind, MemberRecord
+from server.groups.membership import GroupKind, GroupRecord, MemberKind, MemberRecord, difference
 from server.model.clock import Clock
 from server.model.errors import Conflict, NotFound, TooMany
 from server.model.ids import GroupId, PatchId
@@ -75,11 +75,7 @@ class StoredGroups:
             patched = (await connection.execute(select(patch_groups))).all()
         of: dict[str, list[MemberRecord]] = {}
         for row in members:
-            of.setdefault(row.group_id, []).append(
-                MemberRecord(
-                    kind=MemberKind(row.kind), subject=row.subject, talk=row.talk, priority=row.priority
-                )
-            )
+            of.setdefault(row.group_id, []).append(_member(row))
         records = [
             GroupRecord(
                 id=GroupId(row.id),
@@ -176,12 +172,17 @@ class StoredGroups:
                 raise NotFound("there is no such group", field="group")
             if values:
                 await connection.execute(update(groups).where(groups.c.id == group).values(**values))
+            what = [f"{key} {value}" for key, value in values.items()]
             if members is not None:
+                rows = (
+                    await connection.execute(select(group_members).where(group_members.c.group_id == group))
+                ).all()
+                members = tuple(members)
+                what += difference(map(_member, rows), members)
                 await connection.execute(delete(group_members).where(group_members.c.group_id == group))
                 await self._write_members(connection, group, members)
             await bump(connection)
-            what = ", ".join([*values, *(["members"] if members is not None else [])])
-            await self._note(connection, author, "group.change", group, f"{before}: {what}")
+            await self._note(connection, author, "group.change", group, f"{before}: {', '.join(what)}")
 
     async def delete(self, group: GroupId, *, reason: str, author: Author) -> None:
         async with self._database.write() as connection:
@@ -246,3 +247,7 @@ class StoredGroups:
             address=author.address,
             detail=detail,
         )
+
+
+def _member(row: Row[Any]) -> MemberRecord:
+    return MemberRecord(kind=MemberKind(row.kind), subject=row.subject, talk=row.talk, priority=row.priority)

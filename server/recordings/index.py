@@ -87,27 +87,38 @@ class SpurtIndex:
         while self._waiting or self._writing:
             await self._written.wait()
 
-    async def rewrite(
-        self, values: Sequence[Spurt], also: Callable[[AsyncConnection], Awaitable[object]]
-    ) -> None:
-        """Write new forms now, in one transaction with what `also` does; on the disk when it returns.
+    async def change(
+        self,
+        ids: Sequence[SpurtId],
+        form: Callable[[Spurt], Spurt | None],
+        also: Callable[[AsyncConnection, Sequence[Spurt]], Awaitable[object]],
+    ) -> list[Spurt]:
+        """Give spurts a new form now, each made of what is on the disk: another process may have written it.
 
-        Raises StorageAway, and what `also` raises; then nothing is different.
+        `form` None = this one stays. In one transaction with what `also` does to those that changed, which are
+        returned. Ids that nobody knows are left out. Raises StorageAway, and what `form` and `also` raise; then
+        nothing is different.
         """
-        ids = [spurt.id for spurt in values]
-        older = {spurt: self._waiting.pop(spurt) for spurt in ids if spurt in self._waiting}
+        taken: list[Spurt] = []
         try:
             async with self._database.write() as connection:
-                for spurt in ids:
-                    self._writing.pop(spurt, None)
-                await _write(connection, values)
-                await also(connection)
+                stored = {spurt.id: spurt for spurt in await _select(connection, spurts.c.id.in_(ids))}
+                known = stored | {spurt: value for spurt, value in self._known().items() if spurt in ids}
+                changed = [new for spurt in ids if spurt in known and (new := form(known[spurt])) is not None]
+                if changed:
+                    await _write(connection, changed)
+                    await also(connection, changed)
+                for spurt in (one.id for one in changed):
+                    for waiting in (self._waiting, self._writing):
+                        if spurt in waiting:
+                            taken.append(waiting.pop(spurt))
         except BaseException:
-            for value in older.values():
+            for value in taken:
                 self.put(value)
             raise
-        for value in values:
+        for value in changed:
             self._remember(value)
+        return changed
 
     # ------------------------------------------------------------------ reading
 
@@ -151,6 +162,10 @@ class SpurtIndex:
     async def in_state(self, state: SpurtState, limit: int) -> list[Spurt]:
         """The oldest rows first. Raises StorageAway."""
         return await self._read(spurts.c.state == state.value, limit=limit, newest=False)
+
+    async def ending(self, end: str) -> list[Spurt]:
+        """Those whose id ends so, two at most. Raises StorageAway."""
+        return await self._read(spurts.c.id.endswith(end, autoescape=True), limit=2)
 
     async def erasable(self, before: float | None, limit: int) -> list[Spurt]:
         """The oldest with a file that nothing holds, started before a time. Raises StorageAway."""
@@ -208,16 +223,8 @@ class SpurtIndex:
 
     async def _read(self, wanted: ColumnElement[bool], *, limit: int, newest: bool = True) -> list[Spurt]:
         order = spurts.c.id.desc() if newest else spurts.c.started
-        query = select(spurts).where(wanted).order_by(order).limit(limit)
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
-            groups: dict[str, list[SpurtGroup]] = {}
-            ids = [row.id for row in rows]
-            for at in range(0, len(ids), 500):
-                chosen = select(spurt_groups).where(spurt_groups.c.spurt_id.in_(ids[at : at + 500]))
-                for row in (await connection.execute(chosen.order_by(spurt_groups.c.group_id))).all():
-                    groups.setdefault(row.spurt_id, []).append(SpurtGroup(id=row.group_id, name=row.name))
-        return [_spurt(row._asdict(), tuple(groups.get(row.id, ()))) for row in rows]
+            return await _select(connection, wanted, order, limit)
 
 
 def _recallable(spurt: Spurt) -> bool:
@@ -245,9 +252,26 @@ def _conditions(query: SpurtQuery) -> ColumnElement[bool]:
         (query.since is not None, spurts.c.started >= (query.since or 0.0)),
         (query.until is not None, spurts.c.started < (query.until or 0.0)),
         (query.emergency, spurts.c.emergency.is_(True)),
+        (query.held, spurts.c.hold.is_(True)),
         (query.before, spurts.c.id < query.before),
     ]
     return and_(spurts.c.id != "", *(condition for asked, condition in wanted if asked))
+
+
+async def _select(
+    connection: AsyncConnection,
+    wanted: ColumnElement[bool],
+    order: ColumnElement[Any] | None = None,
+    limit: int | None = None,
+) -> list[Spurt]:
+    rows = (await connection.execute(select(spurts).where(wanted).order_by(order).limit(limit))).all()
+    groups: dict[str, list[SpurtGroup]] = {}
+    ids = [row.id for row in rows]
+    for at in range(0, len(ids), 500):
+        chosen = select(spurt_groups).where(spurt_groups.c.spurt_id.in_(ids[at : at + 500]))
+        for row in (await connection.execute(chosen.order_by(spurt_groups.c.group_id))).all():
+            groups.setdefault(row.spurt_id, []).append(SpurtGroup(id=row.group_id, name=row.name))
+    return [_spurt(row._asdict(), tuple(groups.get(row.id, ()))) for row in rows]
 
 
 async def _write(connection: AsyncConnection, values: Sequence[Spurt]) -> None:
@@ -288,6 +312,8 @@ def _row(spurt: Spurt) -> dict[str, Any]:
         "lon": place.lon if place else None,
         "accuracy": place.accuracy if place else None,
         "detail": spurt.detail[:256],
+        "held_by": spurt.held_by[:256],
+        "held_why": spurt.held_why[:500],
         "erased_by": spurt.erased_by[:256],
         "erased_why": spurt.erased_why[:500],
     }
@@ -310,6 +336,8 @@ def _spurt(row: Mapping[str, Any], groups: tuple[SpurtGroup, ...]) -> Spurt:
         ),
         place=place,
         detail=row["detail"],
+        held_by=row["held_by"],
+        held_why=row["held_why"],
         erased_by=row["erased_by"],
         erased_why=row["erased_why"],
     )

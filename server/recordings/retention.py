@@ -16,7 +16,7 @@ from server.model.ids import SpurtId
 from server.recordings import files
 from server.recordings.index import SpurtIndex
 from server.recordings.recorder import SpurtRecorder
-from server.recordings.spurts import WITH_FILE, Spurt, SpurtState
+from server.recordings.spurts import Spurt, SpurtState
 from server.storage.engine import StorageAway
 
 FIRST: Final = 5.0  # s after the start, which has enough to do, and what an earlier run left comes first
@@ -86,49 +86,32 @@ class Retention:
 
         Raises NotFound, Conflict, StorageAway, OSError.
         """
-        spurt = await self._index.get(spurt_id)
-        if spurt is None or spurt.state is SpurtState.ERASED:
-            raise NotFound("there is no such recording")
-        if spurt.state is SpurtState.RECORDING:
-            raise Conflict("it is still being recorded")
-        if spurt.hold:
-            raise Conflict("it is held as evidence")
-        gone = self._marked(spurt, actor, reason)
-        await self._index.rewrite(
-            [gone],
-            lambda connection: self._audit.append_in(
+
+        def erased(spurt: Spurt) -> Spurt:
+            if spurt.state is SpurtState.ERASED:
+                raise NotFound("there is no such recording")
+            if spurt.state is SpurtState.RECORDING:
+                raise Conflict("it is still being recorded")
+            if spurt.hold:
+                raise Conflict("it is held as evidence")
+            return self._marked(spurt, actor, reason)
+
+        gone = await self._index.change(
+            [spurt_id],
+            erased,
+            lambda connection, gone: self._audit.append_in(
                 connection,
                 actor=actor,
                 action="recording.erase",
-                object=spurt.id,
+                object=spurt_id,
                 address=address,
-                detail=f"{reason} (sha256 {spurt.sha256}, {spurt.bytes} bytes)",
+                detail=f"{reason} (sha256 {gone[0].sha256}, {gone[0].bytes} bytes)",
             ),
         )
-        await self._remove([gone], "asked")
-        return gone
-
-    async def hold(self, spurt_id: SpurtId, on: bool, *, actor: str, address: str, reason: str) -> Spurt:
-        """Keep a recording as evidence, or let it go again; audited. Raises NotFound, Conflict, StorageAway."""
-        spurt = await self._index.get(spurt_id)
-        if spurt is None or spurt.state not in WITH_FILE:
+        if not gone:
             raise NotFound("there is no such recording")
-        if spurt.state is SpurtState.RECORDING:
-            raise Conflict("it is still being recorded")
-        changed = msgspec.structs.replace(spurt, hold=on)
-        await self._index.rewrite(
-            [changed],
-            lambda connection: self._audit.append_in(
-                connection,
-                actor=actor,
-                action="recording.hold" if on else "recording.release",
-                object=spurt.id,
-                address=address,
-                detail=reason,
-            ),
-        )
-        self._recorder.changed(changed)
-        return changed
+        await self._remove(gone, "asked")
+        return gone[0]
 
     def statistics(self) -> dict[str, object]:
         erased = {f"erased_{why}_total": count for why, count in self._erased.items()}
@@ -136,15 +119,15 @@ class Retention:
 
     async def _erase_all(self, old: Sequence[Spurt], why: str) -> None:
         """One transaction and one entry of the audit log for a batch; the rows say what went."""
-        gone = [self._marked(spurt, "retention", why) for spurt in old]
-        await self._index.rewrite(
-            gone,
-            lambda connection: self._audit.append_in(
+        gone = await self._index.change(
+            [spurt.id for spurt in old],
+            lambda spurt: None if spurt.hold else self._marked(spurt, "retention", why),
+            lambda connection, gone: self._audit.append_in(
                 connection,
                 actor="retention",
                 action="recording.erase",
-                object=old[0].id if len(old) == 1 else f"{len(old)} recordings",
-                detail=f"{why}: {old[0].id} to {old[-1].id}",
+                object=gone[0].id if len(gone) == 1 else f"{len(gone)} recordings",
+                detail=f"{why}: {gone[0].id} to {gone[-1].id}",
             ),
         )
         await self._remove(gone, why)

@@ -53,7 +53,7 @@ class Spurt(msgspec.Struct, frozen=True, kw_only=True):
     `started`: wallclock s of the grant; `ended` of the release, None = still talking. `began`: of the first packet in
     the file (its time 0; before `started` when the voice was held until the grant), 0.0 = not known. `duration`: s that
     the file plays. `path`: below the recordings folder, made by `SpurtRecorder.begin`. `detail`: why it is cut or lost.
-    `hold`: evidence; nothing erases it. `erased` when, by whom and why, for erased ones.
+    `hold`: evidence; nothing erases it; by whom and why. `erased` when, by whom and why, for erased ones.
     """
 
     id: SpurtId
@@ -72,6 +72,8 @@ class Spurt(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     detail: str = ""
     hold: bool = False
+    held_by: str = ""
+    held_why: str = ""
     erased: float | None = None
     erased_by: str = ""
     erased_why: str = ""
@@ -91,6 +93,7 @@ class SpurtQuery(msgspec.Struct, frozen=True, kw_only=True):
     since: float | None = None
     until: float | None = None
     emergency: bool = False
+    held: bool = False
     before: str = ""
     limit: int = 50
 
@@ -110,5 +113,6 @@ def matches(spurt: Spurt, query: SpurtQuery) -> bool:
         and (query.since is None or spurt.started >= query.since)
         and (query.until is None or spurt.started < query.until)
         and (not query.emergency or spurt.emergency)
+        and (not query.held or spurt.hold)
         and (not query.before or spurt.id < query.before)
     )

@@ -44,6 +44,8 @@ from server.signalling.talk import (
     PatchCreated,
     PatchMute,
     PrivateCall,
+    SpurtHeld,
+    SpurtHold,
     SpurtPage,
     SpurtSearch,
     VoiceSlot,
@@ -558,6 +560,7 @@ RESULTS: Final[dict[type[Command], type[Value]]] = {
     CallStart: CallStarted,
     EmergencyStart: EmergencyStarted,
     SpurtSearch: SpurtPage,
+    SpurtHold: SpurtHeld,
 }
 
 ClientCommand = (
@@ -593,6 +596,7 @@ ClientCommand = (
     | EmergencyStart
     | AlarmMove
     | SpurtSearch
+    | SpurtHold
 )
 ClientMessage = HelloClient | Ping | FloorAlive | ClientCommand
 ServerMessage = (

@@ -21,6 +21,7 @@ from server.groups.registry import Groups
 from server.model.clock import Clock
 from server.model.ports import DispatchNode
 from server.positions.store import Positions
+from server.recordings.evidence import Evidence
 from server.recordings.recorder import SpurtRecorder
 from server.signalling.clients import Client, Clients
 from server.signalling.wire import Command, Value
@@ -51,6 +52,7 @@ class Services:
     callbacks: CallBacks
     alarms: AlarmDesk
     recorder: SpurtRecorder
+    evidence: Evidence
     audit: Audit
     sessions: Sessions
     clock: Clock

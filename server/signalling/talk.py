@@ -137,12 +137,13 @@ class CallBack(Value, frozen=True, kw_only=True):
 
 
 class AlarmAct(Value, frozen=True, kw_only=True):
-    """One thing that happened to an alarm."""
+    """One thing that happened to an alarm. `pressed`: when the key was pressed, of a press that came late."""
 
     at: float
     by: str
-    act: str
+    act: str  # raised | again | acknowledged | parked | resumed | woke | escalated | closed
     text: str = ""
+    pressed: float | None = None
 
 
 class AlarmPosition(Value, frozen=True, kw_only=True):
@@ -153,7 +154,10 @@ class AlarmPosition(Value, frozen=True, kw_only=True):
 
 
 class Alarm(Value, frozen=True, kw_only=True):
-    """An emergency alarm with its owner. `until`: a parked one comes back then. `times`: pressed again while open."""
+    """An emergency alarm with its owner. `raised`: when the server got it, `pressed`: when the key was pressed.
+
+    `until`: a parked one comes back then. `times`: pressed again while open.
+    """
 
     id: str
     kind: str  # emergency | peril
@@ -164,6 +168,7 @@ class Alarm(Value, frozen=True, kw_only=True):
     group: str
     stream: str
     raised: float
+    pressed: float
     position: AlarmPosition | None = None
     owner: str = ""
     reason: str = ""
@@ -378,11 +383,12 @@ class EmergencyStart(Command, frozen=True, kw_only=True, tag="emergency.start"):
     """Raise the emergency alarm of the caller's unit and open its group's floor; `key` counts a re-sent one once.
 
     `group` "" = the one its key talks in, else its first, else the default one. The microphone sends as at
-    floor.request.
+    floor.request. `age`: s since the key was pressed, by the client's own clock; an SOS may wait for a network.
     """
 
     key: Id
     group: MaybeId = ""
+    age: float = 0.0
     position: AlarmPosition | None = None
 
 
@@ -404,7 +410,10 @@ class AlarmMove(Command, frozen=True, kw_only=True, tag="alarm.move"):
 
 
 class Spurt(Value, frozen=True, kw_only=True):
-    """A recorded transmission: `GET /recordings/{id}` is its sound. `duration` s, 0 while it goes on."""
+    """A recorded transmission: `GET /recordings/{id}` is its sound. `duration` s, 0 while it goes on.
+
+    `hold`: kept as evidence, by whom and why.
+    """
 
     id: str
     started: float
@@ -415,6 +424,9 @@ class Spurt(Value, frozen=True, kw_only=True):
     urgency: str
     state: str  # recording | ready | cut | lost | erased
     position: AlarmPosition | None = None
+    hold: bool = False
+    held_by: str = ""
+    held_why: str = ""
 
 
 class SpurtSearch(Command, frozen=True, kw_only=True, tag="spurt.search"):
@@ -427,6 +439,7 @@ class SpurtSearch(Command, frozen=True, kw_only=True, tag="spurt.search"):
     since: float | None = None
     until: float | None = None
     emergency: bool = False
+    held: bool = False
     before: MaybeId = ""
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
 
@@ -436,3 +449,17 @@ class SpurtPage(Value, frozen=True, kw_only=True):
 
     spurts: tuple[Spurt, ...]
     more: bool
+
+
+class SpurtHold(Command, frozen=True, kw_only=True, tag="spurt.hold"):
+    """Keep a recording as evidence (存证), or with `hold` false let retention have it again; with a reason, audited."""
+
+    spurt: Id
+    hold: bool
+    reason: Text
+
+
+class SpurtHeld(Value, frozen=True, kw_only=True):
+    """Result of spurt.hold: the recording as it is now."""
+
+    spurt: Spurt

@@ -22,7 +22,7 @@ from server.groups.membership import GroupKind, MemberKind, MemberRecord, Subjec
 from server.groups.stored import Author
 from server.groups.told import told_answer
 from server.model.errors import BadRequest, NotFound, Refused
-from server.model.ids import DeviceId, GroupId, LegId, StreamId, UnitId, UserId
+from server.model.ids import DeviceId, GroupId, LegId, SpurtId, StreamId, UnitId, UserId
 from server.model.names import clean_name
 from server.positions.position import problem_of
 from server.recordings.spurts import Spurt as SpurtRecord
@@ -57,6 +57,8 @@ from server.signalling.talk import (
     PatchCreated,
     PatchMute,
     Spurt,
+    SpurtHeld,
+    SpurtHold,
     SpurtPage,
     SpurtSearch,
     Talker,
@@ -64,6 +66,7 @@ from server.signalling.talk import (
 from server.signalling.wire import Command, Value
 
 MAX_REASON: Final = 200  # characters
+OLDEST_PRESS: Final = 86_400.0  # s; a clock that is wrong makes no alarm older than a page keeps one
 URGENCIES: Final = {
     "normal": Urgency.NORMAL,
     "peril": Urgency.PERIL,
@@ -287,6 +290,7 @@ async def _emergency(services: Services, client: Client, command: EmergencyStart
         group=group,
         stream=_stream_of(services, leg),
         position=_where(services, leg, report),
+        age=min(max(0.0, command.age), OLDEST_PRESS),
         actor=client.principal.actor,
         address=client.admission.address,
     )
@@ -378,6 +382,7 @@ async def _search(services: Services, client: Client, command: SpurtSearch) -> V
         since=command.since,
         until=command.until,
         emergency=command.emergency,
+        held=command.held,
         before=command.before,
         limit=min(200, command.limit + 1),
     )
@@ -385,6 +390,24 @@ async def _search(services: Services, client: Client, command: SpurtSearch) -> V
     return SpurtPage(
         spurts=tuple(_spurt(spurt) for spurt in found[: command.limit]), more=len(found) > command.limit
     )
+
+
+def _action_of_hold(command: SpurtHold) -> Action:
+    return Action.RECORDING_HOLD if command.hold else Action.RECORDING_RELEASE
+
+
+async def _hold(services: Services, client: Client, command: SpurtHold) -> Value:
+    reason, author = _reason(command.reason), _author(client)
+    spurt = SpurtId(command.spurt)
+    if command.hold:
+        held = await services.evidence.hold(
+            spurt, reason=reason, actor=author.actor, name=author.name, address=author.address
+        )
+    else:
+        held = await services.evidence.release(
+            spurt, reason=reason, actor=author.actor, address=author.address
+        )
+    return SpurtHeld(spurt=_spurt(held))
 
 
 def _spurt(record: SpurtRecord) -> Spurt:
@@ -407,6 +430,9 @@ def _spurt(record: SpurtRecord) -> Spurt:
         position=None
         if place is None
         else AlarmPosition(lat=place.lat, lon=place.lon, accuracy=place.accuracy, time=record.started),
+        hold=record.hold,
+        held_by=record.held_by,
+        held_why=record.held_why,
     )
 
 
@@ -430,4 +456,5 @@ TALK_ROWS: Final[tuple[tuple[type[Command], Row], ...]] = (
     row(EmergencyStart, Action.EMERGENCY_RAISE, _emergency, aside=True),
     row(AlarmMove, Action.ALARM_HANDLE, _move_alarm, aside=True),
     row(SpurtSearch, Action.RECORDING_SEARCH, _search, aside=True),
+    row(SpurtHold, _action_of_hold, _hold, aside=True),
 )

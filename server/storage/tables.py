@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 metadata = MetaData(
@@ -219,6 +220,8 @@ spurts = Table(
     Column("sha256", HASH, nullable=False),
     Column("detail", String(256), nullable=False),
     Column("hold", Boolean, nullable=False),  # evidence: nothing erases it
+    Column("held_by", String(256), nullable=False, server_default=text("''")),
+    Column("held_why", String(500), nullable=False, server_default=text("''")),
     Column("erased", Float, nullable=True),  # when
     Column("erased_by", String(256), nullable=False),
     Column("erased_why", String(500), nullable=False),

@@ -381,6 +381,12 @@ async def test_sos_raises_the_alarm_with_place_voice_and_picture(net: Net) -> No
     await screenshot(net.b.page, "mobile-sos-others")
     await expect(page.locator(".preview")).to_have_attribute("data-live", "live")
     await expect(net.chief.page.locator(".line", has_text=NAMES[0])).to_have_attribute("data-state", "live")
+    picture = alarm.locator(".alarm-picture")
+    await expect(picture).to_have_attribute("data-state", "live")
+    moved = "(video) => video.videoWidth > 0 && video.currentTime"
+    first = await picture.locator("video").evaluate(moved)
+    await until(lambda: picture.locator("video").evaluate(moved), lambda now: now and now > first)
+    await screenshot(net.chief.page, "desk-sos-picture")
     await expect(page.locator('[data-alarm="new"]')).to_contain_text("等待值班员确认")
     await expect(page.locator("[data-alarm-microphone]")).to_have_count(0)  # 10 s are over
     await net.a.until_sends_nothing()
@@ -389,6 +395,11 @@ async def test_sos_raises_the_alarm_with_place_voice_and_picture(net: Net) -> No
     await net.chief.page.get_by_role("button", name="确认").click()
     await expect(page.locator('[data-alarm="acknowledged"]')).to_contain_text("总值班 已确认")
     await screenshot(page, "mobile-sos-acknowledged")
+    taken = net.chief.page.locator('.alarm[data-state="acknowledged"] .alarm-picture')
+    await expect(taken).to_have_attribute("data-state", "live")
+    for _ in range(2):  # the second touch is sure of it
+        await page.locator('[data-control="live"]').tap()
+    await expect(taken).to_have_count(0)  # the camera is off: nothing on the card looks live
     await net.chief.page.get_by_role("button", name="解除").click()
     await net.chief.page.get_by_label("原因").fill("人已安全")
     await net.chief.page.get_by_role("button", name="解除告警").click()
@@ -405,12 +416,21 @@ async def test_sos_without_a_network_is_kept_and_sent_once(net: Net) -> None:
     await hold_sos(net.b)
     await expect(page.locator('[data-alarm="pending"]')).to_contain_text("一有网络就自动发出")
     await screenshot(page, "mobile-sos-offline")
+    await page.wait_for_function(  # from 5 s on it is told of as a late one
+        "() => Date.now() / 1000 - JSON.parse(localStorage.getItem('fengsui.sos')).at > 6"
+    )
     await page.context.set_offline(False)
     alarm = net.chief.page.locator('.alarm[data-state="new"]')
     await expect(alarm).to_contain_text(NAMES[1])
     await expect(page.locator('[data-alarm-microphone="true"]')).to_be_visible()
+    await expect(alarm).to_contain_text(
+        re.compile(r"\d\d:\d\d:\d\d 按下，\d\d:\d\d:\d\d 才收到，迟了 \d+ 秒")
+    )
     await net.chief.until_hears()
     await expect(page.locator("[data-alarm-microphone]")).to_have_count(0)
+    await expect(page.locator('[data-alarm="new"]')).to_contain_text("已送到")
+    await screenshot(page, "mobile-sos-late")
+    await screenshot(net.chief.page, "desk-sos-late")
     await expect(net.chief.page.locator(".alarm")).to_have_count(1)
     assert "第 2 次" not in await alarm.inner_text()
     await page.reload()

@@ -22,6 +22,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NAMES = ("县指挥组", "救援一组", "救援二组", "医疗救护", "通信保障组", "水库巡查", "乡镇联络", "无人机")
 THEMES = ("深色", "浅色", "高对比")
 
+MEMBERS = [
+    {"kind": "role", "id": "field", "name": "", "talk": True, "priority": 4},
+    {"kind": "role", "id": "guest", "name": "", "talk": False, "priority": 4},
+]
+
 Desk = tuple[Page, ScriptedTalk, Watched]
 
 
@@ -30,9 +35,12 @@ def states(script: ScriptedTalk) -> None:
     now = time.time()
     ears = [listener("张强"), listener("王芳", kind="console", user="u9", selected=True)]
     for number, name in enumerate(NAMES, 1):
-        over: dict[str, Any] = {4: {"patch": "P1"}, 5: {"patch": "P1"}, 6: {"emergency": True}}.get(
-            number, {}
-        )
+        over: dict[str, Any] = {
+            2: {"members": MEMBERS},
+            4: {"patch": "P1"},
+            5: {"patch": "P1"},
+            6: {"emergency": True},
+        }.get(number, {})
         script.put("group", group(f"g{number}", number, name, listeners=ears, **over))
         script.put("floor", floor(f"g{number}"))
     script.put("floor", floor("g2", "taken", talker=talker("张强"), since=now - 3, until=now + 27))
@@ -40,7 +48,7 @@ def states(script: ScriptedTalk) -> None:
     script.put("floor", floor("g7", "idle", blocked="all_call"))
     script.put("patch", {"id": "p1", "name": "P1", "groups": ["g4", "g5"], "since": now, "createdBy": "王芳"})
     place = {"lat": 33.39812, "lon": 104.92215, "accuracy": 8.2, "time": now - 12}
-    script.put("alarm", alarm("a1", "张强", group="g6", raised=now - 95, position=place))
+    script.put("alarm", alarm("a1", "张强", group="g6", raised=now - 95, pressed=now - 580, position=place))
     script.put("alarm", alarm("a2", "赵丽", kind="peril", group="g2", state="acknowledged", owner="王芳"))
     script.put(
         "alarm",
@@ -62,6 +70,9 @@ def spurt(i: int, now: float) -> dict[str, Any]:
         **{"groupNames": ["救援一组"], "talker": talker(("张强", "王芳")[i % 2]), "position": None},
         "urgency": "emergency" if i == 2 else "normal",
         "state": "ready" if i else "recording",
+        "hold": i == 1,
+        "heldBy": "总值班" if i == 1 else "",
+        "heldWhy": "事故调查" if i == 1 else "",
     }
 
 
@@ -113,6 +124,9 @@ async def test_every_state_has_words_beside_its_colour(desk: Desk) -> None:
         await expect(card(page, number)).to_contain_text(words)
     await expect(card(page, 1)).to_contain_text("选中")
     await expect(page.locator(".alarm").first).to_contain_text("尚无人确认")
+    await expect(page.locator(".alarm").first).to_contain_text("迟了 8 分钟")
+    await expect(page.locator(".alarm").first).to_contain_text("9 分钟前")
+    await expect(page.locator(".alarm-late")).to_have_count(1)
     await expect(page.locator(".alarm").first).to_contain_text("33.39812, 104.92215 ±8 米")
 
 
@@ -185,6 +199,49 @@ async def test_dialogs_are_usable_by_everybody(desk: Desk) -> None:
     await page.get_by_role("dialog").get_by_role("button", name="搁置").click()
     move = await script.command("alarm.move")
     assert (move["alarm"], move["act"], move["reason"], move["seconds"]) == ("a1", "park", "正在核实", 600)
+
+
+async def test_members_have_a_priority(desk: Desk) -> None:
+    page, script, _ = desk
+    await card(page, 2).locator(".icon-button").click()
+    box = page.get_by_role("dialog")
+    await expect(box.locator(".may")).to_contain_text("全体现场账号 优先级 4 普通")
+    await expect(box.locator(".may")).to_contain_text("全体受邀手机 只听")
+    await box.get_by_role("button", name="更改成员与组名").click()
+    await box.get_by_label("全体现场账号 的讲话优先级").select_option("12")
+    await expect(box.get_by_label("全体受邀手机 的讲话优先级")).to_be_disabled()
+    assert await barriers(page) == []
+    await screenshot(page, "box-members")
+    await box.get_by_role("button", name="保存").click()
+    change = await script.command("group.change")
+    assert change["members"] == [
+        {"kind": "role", "id": "field", "talk": True, "priority": 12},
+        {"kind": "role", "id": "guest", "talk": False, "priority": 4},
+    ]
+    await page.keyboard.press("Escape")
+
+
+async def test_a_recording_is_kept_as_evidence_with_a_reason(desk: Desk) -> None:
+    page, script, _ = desk
+    rows = page.locator(".recent .spurt")
+    await expect(rows.nth(0).locator(".evidence")).to_have_count(0)  # it is still being recorded
+    await rows.nth(1).get_by_role("button", name="已存证，总值班：事故调查").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("总值班 存证：事故调查")
+    await expect(page.get_by_role("dialog")).to_contain_text("只有管理员可以解除存证")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await rows.nth(2).locator(".evidence").click()
+    await page.get_by_label("原因").fill("坍塌前的最后通话")
+    assert await barriers(page) == []
+    await screenshot(page, "box-evidence")
+    script.replies["spurt.hold"] = {
+        "spurt": {**spurt(2, time.time()), "hold": True, "heldBy": "我", "heldWhy": "坍塌前的最后通话"}
+    }
+    await page.get_by_role("dialog").get_by_role("button", name="存证").click()
+    asked = await script.command("spurt.hold")
+    assert (asked["spurt"], asked["hold"], asked["reason"]) == ("s2", True, "坍塌前的最后通话")
+    await expect(rows.nth(2).locator(".evidence-held")).to_be_visible()
+    await screenshot(page, "desk-evidence")
 
 
 @pytest.mark.parametrize("name", THEMES)

@@ -22,6 +22,7 @@ from server.media_events import MediaEvents
 from server.model.ids import ClientId, DeviceId, StreamId, UserId
 from server.model.uuid7 import new_id
 from server.positions.store import Positions
+from server.recordings.evidence import Evidence
 from server.recordings.index import SpurtIndex
 from server.recordings.recorder import SpurtRecorder
 from server.signalling.clients import Admission, Client, Clients
@@ -196,7 +197,8 @@ async def control(
                 return {row.id: row.name for row in (await connection.execute(select(users))).all()}
 
         changes = ChangeWatch(database)
-        recorder = SpurtRecorder(SpurtIndex(database), clock, None)
+        index = SpurtIndex(database)
+        recorder = SpurtRecorder(index, clock, None)
         talk = await make_talk(
             database,
             audit,
@@ -226,6 +228,7 @@ async def control(
             callbacks=talk.callbacks,
             alarms=talk.alarms,
             recorder=recorder,
+            evidence=Evidence(index, audit, recorder.changed),
             audit=audit,
             sessions=sessions,
             clock=clock,

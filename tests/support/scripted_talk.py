@@ -21,6 +21,7 @@ PERMISSIONS = (
     *("stream.watch", "link.create", "health.read", "talk.use", "talk.override", "talk.everywhere"),
     *("talk.broadcast", "floor.revoke", "group.manage", "emergency.raise", "alarm.handle"),
     "recording.search",
+    "recording.hold",
 )
 TABLES = {
     **{
@@ -62,6 +63,7 @@ def alarm(id: str, name: str, **over: Any) -> dict[str, Any]:
         **{"id": id, "kind": "emergency", "state": "new", "name": name, "unit": "u-" + id, "device": "d"},
         **{"group": "", "stream": "", "raised": time.time(), "position": None, "owner": "", "reason": ""},
         **{"until": None, "times": 1, "history": []},
+        "pressed": over.get("raised", time.time()),
         **over,
     }
 

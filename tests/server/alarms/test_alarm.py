@@ -179,3 +179,10 @@ def test_whatever_is_done(done: list[tuple[str, float]]) -> None:
         assert alarm.history[0].act == "raised"
         assert len(alarm.history) - len(before.history) == (alarm is not before)
         assert alarm.presses == 1 + sum(line.act == "again" for line in alarm.history)
+
+
+def test_a_press_that_came_late_makes_the_alarm_as_old_as_itself() -> None:
+    alarm = life.again(new(), AT + 60, age=2.0)
+    assert (alarm.pressed, alarm.history[-1].pressed) == (AT, None)
+    alarm = life.again(alarm, AT + 90, age=600.0)
+    assert (alarm.pressed, alarm.raised, alarm.history[-1].pressed) == (AT - 510, AT, AT - 510)

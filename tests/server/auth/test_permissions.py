@@ -16,6 +16,8 @@ EXPECTED = {
     "position.report": {"field", "device", "guest"},
     "recording.search": {"admin", "dispatcher"},
     "recording.play": {"admin", "dispatcher"},
+    "recording.hold": {"admin", "dispatcher"},
+    "recording.release": {"admin"},
     "recording.erase": {"admin"},
     "health.read": {"admin", "dispatcher"},
     "audit.read": {"admin"},

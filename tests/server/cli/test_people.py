@@ -124,6 +124,25 @@ async def test_groups(here: Here) -> None:
         1,
         "✗ there is no role 'king': admin, device, dispatcher, field, guest",
     )
+    member = ("group", "member", "搜救一组")
+    await here.must(*member, "--role", "field", "--unit", "u-1", "--priority", "9")
+    await here.must(*member, "--unit", "u-1", "--listen-only")
+    await here.must(*member, "--role", "guest", "--remove")
+    assert "role field (9), unit u-1 (9, listens)" in await here.must("group", "list")
+    shown = await here.must("audit", "show")
+    for line in (
+        "搜救一组: +unit u-1 priority 9, role field priority 9",
+        "搜救一组: unit u-1 priority 9 listens",
+        "搜救一组: -role guest",
+    ):
+        assert line in shown.replace("\n", "")
+    for wrong, told in (
+        (("--priority", "9"), "say who"),
+        (("--unit", "u-2", "--remove"), "unit u-2 is no member of 搜救一组"),
+        (("--unit", "u-1", "--remove", "--talk"), "--remove goes alone"),
+    ):
+        code, _, err = await here.run(*member, *wrong)
+        assert (code, told in err) == (1, True), err
     code, _, err = await here.run("group", "delete", "全呼", "--reason", "x")
     assert (code, err.strip()) == (1, "✗ the all-call group stays")
     assert await here.must("group", "delete", "2", "--reason", "演练结束") == "搜救一组 has ended\n"

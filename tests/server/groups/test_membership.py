@@ -8,7 +8,15 @@ import pytest
 
 from server.auth.permissions import Role
 from server.groups.legs import Rights
-from server.groups.membership import GroupKind, GroupRecord, MemberKind, MemberRecord, Subject, rights_of
+from server.groups.membership import (
+    GroupKind,
+    GroupRecord,
+    MemberKind,
+    MemberRecord,
+    Subject,
+    difference,
+    rights_of,
+)
 from server.model.ids import GroupId, UnitId, UserId
 
 
@@ -63,3 +71,22 @@ def test_in_a_broadcast_group_only_officers_have_the_right() -> None:
     rights = rights_of(group(GroupKind.BROADCAST, row(MemberKind.UNIT, "u1")), PHONE)
     assert rights is not None
     assert not rights.broadcast
+
+
+def test_what_is_different_about_members_is_told_line_by_line() -> None:
+    before = [
+        MemberRecord(kind=MemberKind.UNIT, subject="u1"),
+        MemberRecord(kind=MemberKind.ROLE, subject="guest"),
+        MemberRecord(kind=MemberKind.USER, subject="w"),
+    ]
+    after = [
+        MemberRecord(kind=MemberKind.UNIT, subject="u1", priority=9),
+        MemberRecord(kind=MemberKind.USER, subject="w"),
+        MemberRecord(kind=MemberKind.UNIT, subject="u2", talk=False),
+    ]
+    assert difference(before, after) == [
+        "-role guest",
+        "+unit u2 priority 4 listens",
+        "unit u1 priority 9",
+    ]
+    assert difference(after, after) == []

@@ -176,16 +176,16 @@ async def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert len(await cold.search(SpurtQuery())) == 10
 
 
-async def test_a_failed_rewrite_changes_nothing(tmp_path: Path) -> None:
+async def test_a_failed_change_changes_nothing(tmp_path: Path) -> None:
     async with open_index(tmp_path) as (index, database):
         value = over(spurt(T))
         index.put(value)
 
-        async def fails(_: object) -> None:
+        async def fails(*_: object) -> None:
             raise RuntimeError("no audit")
 
         with pytest.raises(RuntimeError):
-            await index.rewrite([msgspec.structs.replace(value, hold=True)], fails)
+            await index.change([value.id], lambda one: msgspec.structs.replace(one, hold=True), fails)
         assert await index.get(value.id) == value
         await index.flush()
         assert await SpurtIndex(database).get(value.id) == value
@@ -194,7 +194,7 @@ async def test_a_failed_rewrite_changes_nothing(tmp_path: Path) -> None:
 @settings(max_examples=30)
 @given(
     steps=st.lists(
-        st.tuples(st.integers(0, 4), st.sampled_from(["put", "yield", "flush", "rewrite"])), max_size=25
+        st.tuples(st.integers(0, 4), st.sampled_from(["put", "yield", "flush", "change"])), max_size=25
     )
 )
 def test_the_newest_form_wins_whatever_the_order(
@@ -205,15 +205,17 @@ def test_the_newest_form_wins_whatever_the_order(
             newest: dict[SpurtId, Spurt] = {}
             values = [spurt(T + number) for number in range(5)]
 
-            async def nothing(_: object) -> None: ...
+            async def nothing(*_: object) -> None: ...
 
             for count, (which, step) in enumerate(steps):
                 value = msgspec.structs.replace(values[which], duration=float(count))
                 if step == "put":
                     index.put(value)
                     newest[value.id] = value
-                elif step == "rewrite":
-                    await index.rewrite([value], nothing)
+                elif step == "change":
+                    if not await index.change([value.id], lambda _, value=value: value, nothing):
+                        continue
+                    assert value.id in newest
                     newest[value.id] = value
                 elif step == "flush":
                     await index.flush()

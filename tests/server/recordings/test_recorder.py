@@ -16,10 +16,11 @@ import msgspec
 import pytest
 
 from server.auth.audit import Audit
-from server.model.errors import Conflict, NotFound
+from server.model.errors import BadRequest, Conflict, NotFound
 from server.model.ids import SpurtId
 from server.model.ports import RecordingReport
 from server.recordings import files
+from server.recordings.evidence import Evidence
 from server.recordings.index import SpurtIndex
 from server.recordings.recorder import TICK, SpurtRecorder
 from server.recordings.retention import Retention
@@ -42,6 +43,7 @@ class Desk:
     index: SpurtIndex
     recorder: SpurtRecorder
     retention: Retention
+    evidence: Evidence
     audit: Audit
     changes: list[Spurt]
 
@@ -70,6 +72,9 @@ class Desk:
         self.index.put(made)
         return made
 
+    async def hold(self, which: Spurt, reason: str = "case 7") -> Spurt:
+        return await self.evidence.hold(which.id, reason=reason, actor="admin:1:Li", name="Li", address="")
+
     async def now(self, which: Spurt) -> Spurt:
         found = await self.recorder.get(which.id)
         assert found is not None
@@ -84,6 +89,7 @@ async def open_desk(tmp_path: Path, *, min_free: int = 0, run: bool = True) -> A
         index, audit = SpurtIndex(database), Audit(database, clock)
         recorder = SpurtRecorder(index, clock, folder)
         retention = Retention(recorder, index, audit, clock, keep_days=30.0, min_free=min_free)
+        evidence = Evidence(index, audit, recorder.changed)
         changes: list[Spurt] = []
         recorder.on_changed(changes.append)
         tasks = [asyncio.create_task(index.run())]
@@ -97,6 +103,7 @@ async def open_desk(tmp_path: Path, *, min_free: int = 0, run: bool = True) -> A
                 index=index,
                 recorder=recorder,
                 retention=retention,
+                evidence=evidence,
                 audit=audit,
                 changes=changes,
             )
@@ -254,7 +261,7 @@ async def test_one_flipped_byte_is_noticed(tmp_path: Path) -> None:
 async def test_old_ones_go_and_held_ones_stay(tmp_path: Path) -> None:
     async with open_desk(tmp_path, run=False) as desk:
         old, held, young = desk.recorded(age=31 * DAY), desk.recorded(age=40 * DAY), desk.recorded(age=DAY)
-        await desk.retention.hold(held.id, True, actor="admin", address="", reason="case 7")
+        await desk.hold(held)
         await desk.index.flush()
         assert await desk.retention.sweep()
         gone = await desk.now(old)
@@ -270,7 +277,7 @@ async def test_old_ones_go_and_held_ones_stay(tmp_path: Path) -> None:
 async def test_the_oldest_go_until_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_desk(tmp_path, run=False, min_free=1000) as desk:
         made = [desk.recorded(age=(10 - number) * DAY) for number in range(6)]
-        await desk.retention.hold(made[0].id, True, actor="admin", address="", reason="x")
+        await desk.hold(made[0])
         await desk.index.flush()
 
         def usage(_: object) -> Usage:
@@ -288,10 +295,10 @@ async def test_the_oldest_go_until_there_is_room(tmp_path: Path, monkeypatch: py
 async def test_erasing_leaves_a_proof(tmp_path: Path) -> None:
     async with open_desk(tmp_path, run=False) as desk:
         made = desk.recorded()
-        await desk.retention.hold(made.id, True, actor="admin", address="", reason="case 7")
+        await desk.hold(made)
         with pytest.raises(Conflict):
             await desk.retention.erase(made.id, actor="a", address="", reason="r")
-        await desk.retention.hold(made.id, False, actor="admin", address="", reason="closed")
+        await desk.evidence.release(made.id, reason="closed", actor="admin", address="")
         gone = await desk.retention.erase(
             made.id, actor="admin:1:Li", address="192.0.2.1", reason="by request"
         )
@@ -305,6 +312,50 @@ async def test_erasing_leaves_a_proof(tmp_path: Path) -> None:
         running, _ = desk.begin()
         with pytest.raises(Conflict):
             await desk.retention.erase(running.id, actor="a", address="", reason="r")
+
+
+async def test_evidence_says_who_and_why_and_only_what_can_be_played_is_held(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, run=False) as desk:
+        made = desk.recorded()
+        held = await desk.hold(made, "case 7")
+        assert (held.hold, held.held_by, held.held_why) == (True, "Li", "case 7")
+        assert await desk.now(made) == held
+        assert desk.changes == [held]
+        assert await desk.recorder.search(SpurtQuery(held=True)) == (held,)
+        assert (await desk.hold(made, "case 8")).held_why == "case 8"
+        with pytest.raises(BadRequest):
+            await desk.hold(made, " ")
+        freed = await desk.evidence.release(made.id, reason="closed", actor="admin:1:Li", address="")
+        assert (freed.hold, freed.held_by, freed.held_why) == (False, "", "")
+        assert await desk.recorder.search(SpurtQuery(held=True)) == ()
+        with pytest.raises(Conflict):
+            await desk.evidence.release(made.id, reason="closed", actor="a", address="")
+        with pytest.raises(NotFound):
+            await desk.hold(spurt(1.0))
+        running, _ = desk.begin()
+        with pytest.raises(Conflict):
+            await desk.hold(running)
+        told = [(entry.action, entry.detail) for entry in reversed(await desk.audit.newest())]
+        assert told == [
+            ("recording.hold", "case 7"),
+            ("recording.hold", "case 8"),
+            ("recording.release", "closed"),
+        ]
+
+
+async def test_what_another_process_holds_is_not_erased_here(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, run=False) as desk:
+        old, asked = desk.recorded(age=31 * DAY), desk.recorded()
+        await desk.index.flush()
+        elsewhere = Evidence(SpurtIndex(desk.database), desk.audit)
+        due = await desk.index.erasable(None, 10)
+        for each in (old, asked):
+            await elsewhere.hold(each.id, reason="case 7", actor="cli:root", name="root", address="")
+        await desk.retention._erase_all(due, "age")  # it was read before the other process wrote
+        with pytest.raises(Conflict):  # though here it is remembered as not held
+            await desk.retention.erase(asked.id, actor="a", address="", reason="r")
+        assert all((desk.folder / each.path).exists() for each in (old, asked))
+        assert "recording.erase" not in [entry.action for entry in await desk.audit.newest()]
 
 
 async def test_a_faulty_listener_harms_nobody(tmp_path: Path) -> None:

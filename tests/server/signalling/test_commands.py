@@ -52,6 +52,7 @@ from server.signalling.talk import (
     PatchChange,
     PatchCreate,
     PatchMute,
+    SpurtHold,
     SpurtSearch,
 )
 from server.signalling.wire import Command
@@ -131,6 +132,8 @@ EXAMPLES: tuple[Command, ...] = (
     EmergencyStart(id="1", key="k"),
     AlarmMove(id="1", alarm="a", act="acknowledge"),
     SpurtSearch(id="1"),
+    SpurtHold(id="1", spurt="s", hold=True, reason="r"),
+    SpurtHold(id="1", spurt="s", hold=False, reason="r"),
 )
 VOICE = {
     "media.offer voice",
@@ -155,11 +158,13 @@ VOICE_OF_OFFICERS = VOICE | {
     "callback.take",
     "alarm.move",
     "spurt.search",
+    "spurt.hold",
 }
 
 # Literal: who may use which command. What is not here must be refused.
 MAY: dict[str, set[str]] = {
     "admin": {
+        "spurt.hold release",
         "media.offer console",
         "media.close",
         "slot.set",
@@ -199,6 +204,8 @@ MAY: dict[str, set[str]] = {
 
 def name_of(command: Command) -> str:
     tag = str(type(command).__struct_config__.tag)
+    if isinstance(command, SpurtHold) and not command.hold:
+        return f"{tag} release"
     return f"{tag} {command.kind}" if isinstance(command, MediaOffer) else tag
 
 
@@ -529,6 +536,7 @@ async def test_commands_that_wait_for_the_database_are_done_beside_the_others(ce
         "position.report",
         "audit.read",
         "session.end",
+        "spurt.hold release",
     } | (VOICE_OF_OFFICERS - {"media.offer voice"})
     client = await watching(centre)
     async with centre.database.write():

@@ -15,6 +15,8 @@ import pytest
 from server.auth.permissions import Principal, Role
 from server.model.ids import LegId, MediaSessionId
 from server.model.ports import VoiceRoute
+from server.recordings.index import SpurtIndex
+from server.recordings.spurts import SpurtState
 from server.signalling.clients import Client
 from server.signalling.commands import perform
 from server.signalling.messages import MediaOffer
@@ -45,10 +47,13 @@ from server.signalling.talk import (
     PatchCreate,
     PatchMute,
     PrivateCall,
+    SpurtHold,
+    SpurtSearch,
     VoiceSlot,
 )
 from server.signalling.wire import Command, Message
 from support.control import Control, RunningClock, control
+from support.spurts import spurt
 from support.waiting import until
 
 SDP = "v=0\r\n"
@@ -371,6 +376,21 @@ async def test_an_emergency_keeps_its_position_whatever_the_phone_s_clock(
     assert unit.position.lat == lat
 
 
+@pytest.mark.parametrize(("age", "ago"), [(0.0, 0.0), (480.0, 480.0), (-30.0, 0.0), (9e9, 86_400.0)], ids=str)
+async def test_an_sos_that_was_kept_is_as_old_as_its_press(net: Net, age: float, ago: float) -> None:
+    victim = await net.phone("消防一号")
+    done = await victim.do(EmergencyStart(id="e", key="k1", age=age))
+    alarm = net.centre.store.get("alarm", done["alarm"])
+    assert isinstance(alarm, Alarm)
+    now = net.centre.clock.wallclock()
+    assert abs(alarm.raised - now) < 5
+    assert abs(alarm.raised - alarm.pressed - ago) < 0.001
+    late = alarm.history[0].pressed
+    assert late == (alarm.pressed if ago else None)
+    (entry,) = await net.centre.audit.newest(limit=1)
+    assert entry.detail.endswith(f"press 1, pressed {ago:.0f} s before" if ago else "press 1")
+
+
 async def test_who_is_in_no_group_raises_its_alarm_all_the_same_and_once(net: Net) -> None:
     officer = await net.officer("值班员")
     everybody = net.group(EVERYBODY).id
@@ -500,6 +520,24 @@ async def test_phones_see_the_groups_they_are_in(net: Net) -> None:
     assert await officer.refused(GroupDelete(id="5", group=net.group("全呼").id, reason="x")) == "conflict"
 
 
+async def test_a_member_s_priority_is_changed_while_others_wait(net: Net) -> None:
+    officer = await net.officer("值班员")
+    talker, second, chief = [await net.phone(name) for name in ("一号员", "二号员", "队长")]
+    members = tuple(MemberWish(kind="unit", id=one.view.unit) for one in (talker, second, chief))
+    group = (await officer.do(GroupCreate(id="1", name="搜救", members=members)))["group"]
+    for one in (talker, second, chief):
+        await one.tune(group)
+    await talker.press(group)
+    assert (await second.press(group))[0]["position"] == 1
+    higher = (*members[:2], msgspec.structs.replace(members[2], priority=9))
+    await officer.do(GroupChange(id="2", group=group, members=higher))
+    assert [one.priority for one in net.group(group).members] == [4, 4, 9]
+    assert (await chief.press(group))[0]["position"] == 1
+    assert second.told("queued")[-1].position == 2
+    (entry,) = await net.centre.audit.newest(limit=1)
+    assert (entry.action, entry.detail) == ("group.change", f"搜救: unit {chief.view.unit} priority 9")
+
+
 async def test_call_backs_are_counted_taken_and_done(net: Net) -> None:
     officer, one = await net.officer("值班员"), await net.phone("一号员")
     await one.do(CallBackRequest(id="1", text="需要支援"))
@@ -526,3 +564,31 @@ async def test_a_database_that_is_locked_stops_no_key(net: Net) -> None:
         assert not pending.done()
         assert net.group(EVERYBODY).emergency
     await pending
+
+
+async def test_a_recording_is_held_by_an_officer_and_let_go_by_an_administrator(net: Net) -> None:
+    made = msgspec.structs.replace(spurt(1_700_000_000.0), state=SpurtState.READY, ended=1_700_000_002.0)
+    index = SpurtIndex(net.centre.database)
+    index.put(made)
+    await index.finish()
+    officer = await net.officer("值班员")
+    assert await officer.refused(SpurtHold(id="1", spurt=made.id, hold=True, reason=" ")) == "bad_request"
+    held = (await officer.do(SpurtHold(id="2", spurt=made.id, hold=True, reason="事故调查")))["spurt"]
+    assert (held["id"], held["hold"], held["heldBy"], held["heldWhy"]) == (
+        made.id,
+        True,
+        "值班员",
+        "事故调查",
+    )
+    found = (await officer.do(SpurtSearch(id="3", held=True)))["spurts"]
+    assert [(one["id"], one["heldWhy"]) for one in found] == [(made.id, "事故调查")]
+    assert await officer.refused(SpurtHold(id="4", spurt=made.id, hold=False, reason="结案")) == "forbidden"
+    chief = Radio(net.centre, net.centre.client(Principal(role=Role.ADMIN, id="c", name="总值班")))
+    freed = (await chief.do(SpurtHold(id="5", spurt=made.id, hold=False, reason="结案")))["spurt"]
+    assert (freed["hold"], freed["heldBy"]) == (False, "")
+    assert await chief.refused(SpurtHold(id="6", spurt=spurt(1.0).id, hold=True, reason="x")) == "not_found"
+    told = [(one.action, one.object, one.detail) for one in await net.centre.audit.newest(limit=2)]
+    assert told == [
+        ("recording.release", made.id, "结案"),
+        ("recording.hold", made.id, "事故调查"),
+    ]

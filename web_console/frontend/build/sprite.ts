@@ -1,11 +1,14 @@
-/** `virtual:icons`: the icons that are used, as one SVG of symbols made from lucide-static. */
+/** `virtual:icons`, `virtual:phone-icons`: the icons that are used, as SVGs of symbols made from lucide-static. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type { Plugin } from "vite";
-import { ICONS } from "../src/icon-names.ts";
+import { ICONS, PHONE_ICONS } from "../src/icon-names.ts";
 
-const MODULE = "virtual:icons";
+const MODULES: Record<string, readonly string[]> = {
+  "virtual:icons": ICONS,
+  "virtual:phone-icons": PHONE_ICONS,
+};
 const folder = join(dirname(createRequire(import.meta.url).resolve("lucide-static/package.json")), "icons");
 
 function symbol(name: string): string {
@@ -18,10 +21,11 @@ function symbol(name: string): string {
 export function sprite(): Plugin {
   return {
     name: "icons",
-    resolveId: (id) => (id === MODULE ? `\0${MODULE}` : null),
+    resolveId: (id) => (id in MODULES ? `\0${id}` : null),
     load(id) {
-      if (id !== `\0${MODULE}`) return null;
-      const text = `<svg xmlns="http://www.w3.org/2000/svg">${ICONS.map(symbol).join("")}</svg>`;
+      const icons = MODULES[id.slice(1)];
+      if (!id.startsWith("\0") || !icons) return null;
+      const text = `<svg xmlns="http://www.w3.org/2000/svg">${icons.map(symbol).join("")}</svg>`;
       return `export const SPRITE = ${JSON.stringify(text)};`;
     },
   };

@@ -13,8 +13,14 @@ export function serverTimeIs(time: number): void {
   offset = time - Date.now() / 1000;
 }
 
+/** This device's wall clock, which may be wrong and be set at any time. */
+export const deviceTime = (): number => Date.now() / 1000;
+
+/** A time of this device's clock by the server's one, as far as it is known now. */
+export const byServer = (time: number): number => time + offset;
+
 /** The server's wall clock, s since 1970 UTC. */
-export const serverTime = (): number => Date.now() / 1000 + offset;
+export const serverTime = (): number => byServer(deviceTime());
 
 const listeners = new Set<(now: number) => void>();
 

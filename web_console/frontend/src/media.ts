@@ -1,14 +1,18 @@
-/** The wall's media: one peer connection, its pool of receiving slots, what each should show, and its statistics. */
+/** The desk's media: one peer connection, its pool of receiving slots, what each should show, and its statistics. */
 import { signal } from "@preact/signals";
 import { now, onBeat } from "./clock.ts";
 import type { Link } from "./link.ts";
 import type { MediaAnswer, MediaStep, SlotChanged, Wish } from "./messages.ts";
+import { Pairs } from "./pairs.ts";
 import { Peer } from "./peer.ts";
 import { type Sight, Slot } from "./slot.ts";
 import { type Counters, type SlotStatistics, slotStatistics } from "./statistics.ts";
 import { PLACES } from "./wall.ts";
 
 export type Want = Omit<Wish, "slot">;
+
+/** Pictures on cards of alarms; their slots come after those of the wall. */
+export const ALARM_SLOTS = 3;
 
 const NOTHING: Want = { stream: null, height: 0, priority: 0, audio: false };
 const COLLECT_MS = 40; // changes of a moment leave in one command
@@ -29,7 +33,7 @@ export class WallSlot {
 }
 
 export class WallMedia {
-  readonly slots = Array.from({ length: PLACES }, (_, index) => new WallSlot(index));
+  readonly slots = Array.from({ length: PLACES + ALARM_SLOTS }, (_, index) => new WallSlot(index));
   readonly peer: Peer;
   /** Round trip to the media server in s, null = not known. */
   readonly roundTrip = signal<number | null>(null);
@@ -38,7 +42,7 @@ export class WallMedia {
   /** Goes up whenever a slot's state may be another. */
   readonly version = signal(0);
 
-  private pool = 0;
+  private readonly pairs = new Pairs();
   private sections = 0;
   private readonly sent = new Map<number, string>();
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -59,10 +63,9 @@ export class WallMedia {
     onBeat((at) => this.beat(at));
   }
 
-  /** Grow to `size` slots; it never shrinks. The first call opens the connection. */
-  setPool(size: number): void {
-    if (size <= this.pool) return;
-    this.pool = size;
+  /** Grow by these slots; it never shrinks. The first call opens the connection. */
+  need(slots: readonly number[]): void {
+    if (!slots.map((slot) => this.pairs.need(slot)).includes(true)) return;
     if (!this.peer.pc) {
       this.peer.start();
     } else {
@@ -92,7 +95,7 @@ export class WallMedia {
       this.peer.told(message);
       return;
     }
-    this.slots[message.slot]?.state.tell(message, now());
+    this.slots[this.pairs.slot(message.slot)]?.state.tell(message, now());
     this.peer.reconsider();
     this.version.value = this.version.peek() + 1;
   }
@@ -113,7 +116,7 @@ export class WallMedia {
   }
 
   private grow(pc: RTCPeerConnection): void {
-    for (; this.sections < this.pool; this.sections += 1) {
+    for (; this.sections < this.pairs.count; this.sections += 1) {
       pc.addTransceiver("audio", { direction: "recvonly" }).setCodecPreferences(slotCodecs("audio"));
       pc.addTransceiver("video", { direction: "recvonly" }).setCodecPreferences(slotCodecs("video"));
     }
@@ -121,8 +124,8 @@ export class WallMedia {
 
   private answered(answer: MediaAnswer): void {
     const receivers = new Map(this.peer.pc?.getTransceivers().map((one) => [one.mid, one.receiver]));
-    for (const { slot: index, audioMid, videoMid } of answer.slots) {
-      const slot = this.slots[index];
+    for (const { slot: pair, audioMid, videoMid } of answer.slots) {
+      const slot = this.slots[this.pairs.slot(pair)];
       const audio = receivers.get(audioMid)?.track;
       const video = receivers.get(videoMid)?.track;
       if (!slot || !audio || !video || slot.tracks.peek()) continue;
@@ -155,7 +158,7 @@ export class WallMedia {
     const epochs: [WallSlot, number][] = [];
     for (const slot of this.slots) {
       if (!slot.mids) continue;
-      const wish = { slot: slot.index, ...slot.want };
+      const wish = { slot: this.pairs.of(slot.index), ...slot.want };
       const text = `${slot.epoch} ${JSON.stringify(wish)}`;
       if (this.sent.get(slot.index) === text) continue;
       if (wish.stream === null && !this.sent.has(slot.index)) continue;
@@ -192,7 +195,8 @@ export class WallMedia {
     const { session } = this.peer;
     const stream = slot.state.wanted;
     if (sight === null || stream === null || !session) return;
-    void this.link.command("slot.shown", { session, slot: slot.index, stream, state: sight }, "now");
+    const pair = this.pairs.of(slot.index);
+    void this.link.command("slot.shown", { session, slot: pair, stream, state: sight }, "now");
   }
 
   private async measure(): Promise<void> {

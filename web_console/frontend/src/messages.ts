@@ -231,15 +231,16 @@ export interface AlarmPosition {
   time: number;
 }
 
-/** One thing that happened to an alarm. */
+/** One thing that happened to an alarm. `pressed`: when the key was pressed, of a press that came late. */
 export interface AlarmAct {
   at: number;
   by: string;
   act: string;
   text: string;
+  pressed: number | null;
 }
 
-/** An emergency alarm with its owner. `until`: a parked one comes back then. `times`: pressed again while open. */
+/** An emergency alarm with its owner. `raised`: when the server got it, `pressed`: when the key was pressed. */
 export interface Alarm {
   id: string;
   kind: string;
@@ -250,6 +251,7 @@ export interface Alarm {
   group: string;
   stream: string;
   raised: number;
+  pressed: number;
   position: AlarmPosition | null;
   owner: string;
   reason: string;
@@ -492,12 +494,20 @@ export interface Spurt {
   urgency: string;
   state: string;
   position: AlarmPosition | null;
+  hold: boolean;
+  heldBy: string;
+  heldWhy: string;
 }
 
 /** Result of spurt.search. `more`: there are older ones. */
 export interface SpurtPage {
   spurts: Spurt[];
   more: boolean;
+}
+
+/** Result of spurt.hold: the recording as it is now. */
+export interface SpurtHeld {
+  spurt: Spurt;
 }
 
 export interface Entities {
@@ -730,7 +740,7 @@ export interface Commands {
   };
   /** Raise the emergency alarm of the caller's unit and open its group's floor; `key` counts a re-sent one once. */
   "emergency.start": {
-    fields: { key: string; group?: string; position?: AlarmPosition | null };
+    fields: { key: string; group?: string; age?: number; position?: AlarmPosition | null };
     result: EmergencyStarted;
   };
   /** Acknowledge, park (with a reason and a time), resume or close (with a reason) an alarm. */
@@ -740,8 +750,13 @@ export interface Commands {
   };
   /** Recorded transmissions, newest first; `before`: a spurt's id, for the next page. Empty fields do not filter. */
   "spurt.search": {
-    fields: { groups?: string[]; unit?: string; user?: string; text?: string; since?: number | null; until?: number | null; emergency?: boolean; before?: string; limit?: number };
+    fields: { groups?: string[]; unit?: string; user?: string; text?: string; since?: number | null; until?: number | null; emergency?: boolean; held?: boolean; before?: string; limit?: number };
     result: SpurtPage;
+  };
+  /** Keep a recording as evidence (存证), or with `hold` false let retention have it again; with a reason, audited. */
+  "spurt.hold": {
+    fields: { spurt: string; hold: boolean; reason: string };
+    result: SpurtHeld;
   };
 }
 export type CommandType = keyof Commands;

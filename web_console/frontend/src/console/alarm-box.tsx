@@ -1,7 +1,7 @@
 /** Parking or closing an alarm: with a reason, and what happened to it so far. */
 import { useState } from "preact/hooks";
 import type { Problem } from "../api.ts";
-import { box } from "../strings/radio-boxes.ts";
+import { type BoxKey, box } from "../strings/radio-boxes.ts";
 import { clockTime } from "../times.ts";
 import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
@@ -63,7 +63,8 @@ export function AlarmBox({ id, act, close }: { id: string; act: "park" | "close"
             {alarm.history.map((one) => (
               <li key={`${one.at}${one.act}`}>
                 <span class="dim">{clockTime(one.at)}</span> {one.by}{" "}
-                {ACTS[one.act] ? box(ACTS[one.act] as HistoryKey) : one.act}
+                {ACTS[one.act] ? box(ACTS[one.act] as BoxKey) : one.act}
+                {one.pressed !== null && ` · ${box("did_press", { time: clockTime(one.pressed) })}`}
                 {one.text && ` · ${one.text}`}
               </li>
             ))}
@@ -74,12 +75,13 @@ export function AlarmBox({ id, act, close }: { id: string; act: "park" | "close"
   );
 }
 
-type HistoryKey = "did_raise" | "did_acknowledge" | "did_park" | "did_resume" | "did_close";
-const ACTS: Record<string, HistoryKey> = {
-  raise: "did_raise",
+const ACTS: Record<string, BoxKey> = {
   raised: "did_raise",
-  acknowledge: "did_acknowledge",
-  park: "did_park",
-  resume: "did_resume",
-  close: "did_close",
+  again: "did_again",
+  acknowledged: "did_acknowledge",
+  parked: "did_park",
+  resumed: "did_resume",
+  woke: "did_wake",
+  escalated: "did_escalate",
+  closed: "did_close",
 };

@@ -6,6 +6,9 @@ import type { Alarm, AlarmPosition } from "../messages.ts";
 import { radio } from "../strings/radio.ts";
 import { side } from "../strings/side.ts";
 import { clockTime, duration } from "../times.ts";
+import { isLate } from "../voice/late.ts";
+import { PLACES } from "../wall.ts";
+import { AlarmPicture } from "./alarm-picture.tsx";
 import { useModel } from "./context.ts";
 
 export function AlarmQueue({ close }: { close: ComponentChildren }) {
@@ -46,6 +49,8 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
   const isNew = alarm.state === "new";
   const may = model.may("alarm.handle");
   const stream = model.world.value.stream.get(alarm.stream);
+  const picture = desk.pictures.value.find((one) => one.alarm === alarm.id);
+  const slot = picture && model.media.slots[PLACES + picture.slot];
   return (
     <li class={`alarm alarm-${alarm.state}`} data-alarm={alarm.id} data-state={alarm.state}>
       <header>
@@ -54,10 +59,20 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
         <span>{alarm.kind === "peril" ? side("alarm_peril") : side("alarm_emergency")}</span>
         {alarm.times > 1 && <span class="num">{side("alarm_times", { n: alarm.times })}</span>}
         <span class="spring" />
-        <time class="num" title={clockTime(alarm.raised)}>
-          {side("ago", { time: duration(time - alarm.raised) })}
+        <time class="num" title={clockTime(alarm.pressed)}>
+          {side("ago", { time: duration(time - alarm.pressed) })}
         </time>
       </header>
+      {isLate(alarm) && (
+        <p class="num alarm-late">
+          <Icon name="hourglass" size={14} />{" "}
+          {side("alarm_late", {
+            pressed: clockTime(alarm.pressed),
+            time: clockTime(alarm.raised),
+            late: duration(alarm.raised - alarm.pressed),
+          })}
+        </p>
+      )}
       <p>
         {model.world.value.group.has(alarm.group) && <span>{desk.nameOf(alarm.group)} · </span>}
         {alarm.state === "acknowledged" && side("alarm_owner", { name: alarm.owner })}
@@ -73,6 +88,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
         <Icon name={alarm.position ? "map-pin" : "map-pin-off"} size={14} />{" "}
         {placeWords(alarm.position, time)}
       </p>
+      {slot && <AlarmPicture slot={slot} name={alarm.name} enlarge={() => desk.showAlarm(alarm)} />}
       {may && (
         <div class="buttons">
           {isNew && (
@@ -90,7 +106,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
               {side("alarm_resume")}
             </button>
           )}
-          {stream?.state === "live" && (
+          {stream?.state === "live" && !slot && (
             <button type="button" onClick={() => desk.showAlarm(alarm)}>
               <Icon name="monitor-play" /> {side("alarm_picture")}
             </button>

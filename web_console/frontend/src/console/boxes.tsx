@@ -1,8 +1,9 @@
-/** The dialogs of groups, alarms and devices: fetched together, when one is first opened. */
+/** The dialogs of groups, alarms, recordings and devices: fetched together, when one is first opened. */
 import "../styles/boxes.css";
 import { AlarmBox } from "./alarm-box.tsx";
 import { useModel } from "./context.ts";
 import { DevicesBox } from "./devices-box.tsx";
+import { EvidenceBox } from "./evidence-box.tsx";
 import { GroupBox } from "./group-box.tsx";
 import { NewGroupBox } from "./new-group-box.tsx";
 
@@ -21,6 +22,8 @@ export function Boxes() {
       return <DevicesBox close={close} />;
     case "alarm":
       return <AlarmBox key={box.alarm + box.act} id={box.alarm} act={box.act} close={close} />;
+    case "hold":
+      return <EvidenceBox key={box.spurt.id} spurt={box.spurt} changed={box.changed} close={close} />;
     default:
       return null;
   }

@@ -2,7 +2,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import type { Outcome } from "../api.ts";
 import { now, onBeat, serverTime } from "../clock.ts";
-import type { Alarm, Group, Patch } from "../messages.ts";
+import type { Alarm, Group, Patch, Spurt } from "../messages.ts";
 import { errorWords } from "../strings/common.ts";
 import { type RadioKey, radio } from "../strings/radio.ts";
 import { Arming } from "../voice/arming.ts";
@@ -10,6 +10,7 @@ import { type Card, cardOf, openAlarms } from "../voice/groups.ts";
 import { isMuted, mute } from "../voice/levels.ts";
 import { Talk } from "../voice/talk.ts";
 import { choosable, select, toggle, tune } from "../voice/tuning.ts";
+import { type AlarmPicture, alarmPictures } from "./alarm-pictures.ts";
 import type { ConsoleModel } from "./model.ts";
 import { Player } from "./player.ts";
 import { recall } from "./recall.ts";
@@ -23,6 +24,7 @@ export type Box =
   | { kind: "new" }
   | { kind: "devices" }
   | { kind: "alarm"; alarm: string; act: "park" | "close" }
+  | { kind: "hold"; spurt: Spurt; changed: (spurt: Spurt) => void }
   | null;
 
 export interface Undo {
@@ -44,6 +46,11 @@ export class Desk {
 
   readonly groups = computed(() => choosable(this.model.world.value.group.values()));
   readonly alarms = computed(() => openAlarms(this.model.world.value.alarm.values()));
+  /** Cameras of alarms that are shown on their cards. */
+  readonly pictures = computed<readonly AlarmPicture[]>(() => {
+    this.shownPictures = alarmPictures(this.alarms.value, this.model.world.value.stream, this.shownPictures);
+    return this.shownPictures;
+  });
   /** Selected groups that exist, in the order in which they were chosen. */
   readonly selected = computed(
     () => tune(this.talk.tuning.value, this.model.world.value.group.values()).selected,
@@ -55,6 +62,7 @@ export class Desk {
   );
 
   private readonly arming = new Arming();
+  private shownPictures: readonly AlarmPicture[] = [];
 
   constructor(private readonly model: ConsoleModel) {
     this.talk = new Talk({
@@ -175,7 +183,7 @@ export class Desk {
     this.box.value = null;
     if (!this.model.sideOpen.peek()) this.model.toggleSide();
     requestAnimationFrame(() => {
-      document.querySelector<HTMLElement>(`[data-alarm="${CSS.escape(alarm.id)}"] button`)?.focus();
+      document.querySelector<HTMLElement>(`[data-alarm="${CSS.escape(alarm.id)}"] .buttons button`)?.focus();
     });
   }
 

@@ -1,13 +1,9 @@
 /** The frame of every dispatcher's page: top bar, rail, the page, and what lies over all of it. */
 import { useEffect } from "preact/hooks";
-import { post } from "../api.ts";
 import { beat, now, serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { IconName } from "../icon-names.ts";
-import { language, setLanguage } from "../language.ts";
-import { t as common } from "../strings/common.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
-import { setTheme, THEMES, theme } from "../theme.ts";
 import { clockTime, date } from "../times.ts";
 import { levelName } from "../views/level.ts";
 import { ModelContext, useModel } from "./context.ts";
@@ -29,6 +25,7 @@ const PrivateCalls = later(async () => (await import("./calls.tsx")).PrivateCall
 const UndoOffer = later(async () => (await import("./undo.tsx")).UndoOffer);
 const RadioPage = later(async () => (await import("./radio.tsx")).RadioPage);
 const Boxes = later(async () => (await import("./boxes.tsx")).Boxes);
+const OfficerPanel = later(async () => (await import("./officer-panel.tsx")).OfficerPanel);
 const Help = later(async () => (await import("./help.tsx")).Help);
 const Invite = later(async () => (await import("./invite.tsx")).Invite);
 
@@ -228,14 +225,6 @@ function Chip({ name, state, id, title }: { name: string; state: ChipState; id: 
   );
 }
 
-const ROLES: Record<string, ConsoleKey> = {
-  admin: "role_admin",
-  dispatcher: "role_dispatcher",
-  field: "role_field",
-};
-
-const THEME_KEYS = { dark: "theme_dark", light: "theme_light", contrast: "theme_contrast" } as const;
-
 /** Fetched with the first call: nothing shows while there is none. */
 function Calls() {
   const { incoming, current } = useModel().desk.talk.calls.value;
@@ -243,61 +232,18 @@ function Calls() {
 }
 
 function OfficerMenu() {
-  const model = useModel();
-  const user = model.initial.user;
-  const role = ROLES[user?.role ?? ""];
-  const logOut = async (): Promise<void> => {
-    const outcome = await post("/api/logout", {}, model.initial.csrf);
-    if (outcome.ok || outcome.problem.code === "not_logged_in") location.assign("/login");
-    else model.say("log_out_failed");
-  };
+  const name = useModel().initial.user?.name ?? "";
   return (
     <Menu
       side="right"
-      name={t("menu_officer", { name: user?.name ?? "" })}
+      name={t("menu_officer", { name })}
       label={
         <>
-          <Icon name="circle-user-round" size={18} /> {user?.name}
+          <Icon name="circle-user-round" size={18} /> {name}
         </>
       }
     >
-      <p class="dim">{role ? t(role) : user?.role}</p>
-      <div class="menu-field">
-        <span>{common("language")}</span>
-        <button
-          type="button"
-          lang={language.value === "en" ? "zh-CN" : "en"}
-          onClick={() => void setLanguage(language.value === "en" ? "zh-CN" : "en")}
-        >
-          <Icon name="languages" /> {common("other_language")}
-        </button>
-      </div>
-      <fieldset class="menu-field">
-        <legend>{t("theme")}</legend>
-        <span class="segments">
-          {THEMES.map((one) => (
-            <button type="button" key={one} aria-pressed={theme.value === one} onClick={() => setTheme(one)}>
-              {t(THEME_KEYS[one])}
-            </button>
-          ))}
-        </span>
-      </fieldset>
-      <label class="menu-field">
-        <span>{t("single_keys")}</span>
-        <input type="checkbox" checked={model.singleKeys.value} onChange={() => model.toggleSingleKeys()} />
-      </label>
-      <button
-        type="button"
-        class="quiet"
-        onClick={() => {
-          model.helpOpen.value = true;
-        }}
-      >
-        <Icon name="keyboard" /> {t("keys_and_legend")} <kbd>?</kbd>
-      </button>
-      <button type="button" class="quiet" onClick={() => void logOut()}>
-        <Icon name="log-out" /> {t("log_out")}
-      </button>
+      <OfficerPanel />
     </Menu>
   );
 }

@@ -13,7 +13,7 @@ import { useModel } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
 import { GroupVolume } from "./group-volume.tsx";
 import { HoldButton } from "./hold-button.tsx";
-import { MemberChoice } from "./member-choice.tsx";
+import { MemberChoice, priorityWords, roleWords } from "./member-choice.tsx";
 import { ReasonField } from "./reason.tsx";
 
 const MUTE_MINUTES = [5, 15, 60];
@@ -304,7 +304,8 @@ function Members({ group }: { group: Group }) {
                   name={one.kind === "role" ? "users" : one.kind === "unit" ? "radio" : "circle-user-round"}
                   size={14}
                 />
-                {one.name} {!one.talk && <span class="dim">{box("mark_listens")}</span>}
+                {one.kind === "role" ? roleWords(one.id) : one.name}{" "}
+                <span class="dim num">{one.talk ? priorityWords(one.priority) : box("mark_listens")}</span>
               </li>
             ))}
           </ul>

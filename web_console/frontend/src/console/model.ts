@@ -3,7 +3,7 @@ import { batch, computed, effect, type Signal, signal, untracked } from "@preact
 import { now, serverTime, startClock } from "../clock.ts";
 import type { Initial } from "../initial.ts";
 import { Link } from "../link.ts";
-import { WallMedia } from "../media.ts";
+import { ALARM_SLOTS, WallMedia } from "../media.ts";
 import type { ServerInfo, Stream, Unit } from "../messages.ts";
 import { load, save } from "../storage.ts";
 import { applyDelta, applySnapshot, EMPTY, rowsOf, streamOfNumber, type World } from "../store.ts";
@@ -36,6 +36,7 @@ export interface Preset {
 
 const MAX_PRESETS = 20;
 const SAID_FOR = 6; // s
+const ALARM_HEIGHT = 190; // px of a picture on an alarm's card
 
 export class ConsoleModel {
   readonly world = signal<World>(EMPTY);
@@ -329,9 +330,17 @@ export class ConsoleModel {
         audio: sound && focused && stream !== null,
       };
     });
+    const cards = this.sideOpen.value && !this.hidden.value;
+    const pictures = this.desk.pictures.value;
+    const alarms = Array.from({ length: ALARM_SLOTS }, (_, at) => {
+      const stream = pictures.find((one) => one.slot === at)?.stream ?? null;
+      const height = cards && stream !== null ? Math.round(ALARM_HEIGHT * devicePixelRatio) : 0;
+      return { slot: wallOf.PLACES + at, stream, height, priority: 2, audio: false };
+    });
     untracked(() => {
-      if (visible) this.media.setPool(wallOf.poolFor(wall));
-      for (const { slot, ...want } of wants) this.media.wish(slot, want);
+      if (visible) this.media.need(Array.from({ length: wallOf.poolFor(wall) }, (_, slot) => slot));
+      this.media.need(alarms.filter((one) => one.height).map((one) => one.slot));
+      for (const { slot, ...want } of [...wants, ...alarms]) this.media.wish(slot, want);
     });
   }
 }

@@ -12,6 +12,9 @@ const spurt = (id: string, group: string, state = "ready"): Spurt => ({
   urgency: "normal",
   state,
   position: null,
+  hold: false,
+  heldBy: "",
+  heldWhy: "",
 });
 const SPURTS = [
   spurt("5", "a", "recording"),

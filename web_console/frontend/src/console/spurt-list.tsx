@@ -26,16 +26,21 @@ export function RecentSpurtList() {
         </p>
       )}
       {!problem.value && spurts.value.length === 0 && <p class="dim panel-none">{side("recent_none")}</p>}
-      <SpurtRows spurts={spurts.value} />
+      <SpurtRows spurts={spurts.value} changed={(spurt) => desk.recent.put(spurt)} />
     </section>
   );
 }
 
-export function SpurtRows({ spurts }: { spurts: readonly Spurt[] }) {
+interface Changed {
+  /** A recording of the list is different now. */
+  changed: (spurt: Spurt) => void;
+}
+
+export function SpurtRows({ spurts, changed }: { spurts: readonly Spurt[] } & Changed) {
   return (
     <ul class="spurts">
       {spurts.map((spurt) => (
-        <SpurtRow key={spurt.id} spurt={spurt} />
+        <SpurtRow key={spurt.id} spurt={spurt} changed={changed} />
       ))}
     </ul>
   );
@@ -48,7 +53,7 @@ const STATES: Record<string, "spurt_recording" | "spurt_cut" | "spurt_lost" | "s
   erased: "spurt_erased",
 };
 
-function SpurtRow({ spurt }: { spurt: Spurt }) {
+function SpurtRow({ spurt, changed }: { spurt: Spurt } & Changed) {
   const { player } = useModel().desk;
   const playing = player.playing.value?.spurt.id === spurt.id ? player.playing.value : null;
   const state = STATES[spurt.state];
@@ -76,6 +81,7 @@ function SpurtRow({ spurt }: { spurt: Spurt }) {
           {state ? side(state) : side("seconds", { n: Math.max(1, Math.round(spurt.duration)) })}
         </span>
       </span>
+      <EvidenceMark spurt={spurt} changed={changed} />
       {playing?.failed && <p class="tone-late">{radio("play_failed")}</p>}
       {playing && !playing.failed && (
         <input
@@ -90,5 +96,27 @@ function SpurtRow({ spurt }: { spurt: Spurt }) {
         />
       )}
     </li>
+  );
+}
+
+/** Whether it is kept as evidence; pressed, the box in which that is decided. */
+function EvidenceMark({ spurt, changed }: { spurt: Spurt } & Changed) {
+  const model = useModel();
+  if (!spurt.hold && !(model.may("recording.hold") && canPlay(spurt))) return <span />;
+  const words = spurt.hold
+    ? side("evidence_held", { name: spurt.heldBy, why: spurt.heldWhy })
+    : side("evidence_hold", { name: spurt.talker.name });
+  return (
+    <button
+      type="button"
+      class={`quiet icon-button evidence ${spurt.hold ? "evidence-held" : ""}`}
+      title={words}
+      aria-label={words}
+      onClick={() => {
+        model.desk.box.value = { kind: "hold", spurt, changed };
+      }}
+    >
+      <Icon name={spurt.hold ? "lock" : "lock-open"} size={14} />
+    </button>
   );
 }

@@ -25,9 +25,10 @@ interface Asked {
   text: string;
   hours: number;
   emergency: boolean;
+  held: boolean;
 }
 
-const ANYTHING: Asked = { group: "", unit: "", text: "", hours: 0, emergency: false };
+const ANYTHING: Asked = { group: "", unit: "", text: "", hours: 0, emergency: false, held: false };
 
 export function SpurtSearch() {
   const model = useModel();
@@ -44,6 +45,7 @@ export function SpurtSearch() {
         text: what.text.trim(),
         since: what.hours ? serverTime() - what.hours * 3600 : null,
         emergency: what.emergency,
+        held: what.held,
         before: after.at(-1)?.id ?? "",
         limit: PAGE,
       },
@@ -132,13 +134,24 @@ export function SpurtSearch() {
           />
           {box("only_emergency")}
         </label>
+        <label class="box-check">
+          <input
+            type="checkbox"
+            checked={asked.held}
+            onChange={(event) => set({ held: event.currentTarget.checked })}
+          />
+          {box("only_held")}
+        </label>
         <button type="submit" class="primary">
           <Icon name="search" /> {box("search")}
         </button>
       </form>
       {problem && <ProblemNotice what={box("search")} problem={problem} wait={0} />}
       {found?.length === 0 && <p class="dim panel-none">{box("found_none")}</p>}
-      <SpurtRows spurts={found ?? []} />
+      <SpurtRows
+        spurts={found ?? []}
+        changed={(spurt) => setFound((all) => all?.map((one) => (one.id === spurt.id ? spurt : one)) ?? null)}
+      />
       {more && (
         <button type="button" onClick={() => void ask(asked, found ?? [])}>
           {box("older")}

@@ -63,6 +63,11 @@ export class RecentSpurts {
     if (outcome.value.spurts.some((one) => one.state === "recording")) this.soon();
   }
 
+  /** One of them is different now. */
+  put(spurt: Spurt): void {
+    this.spurts.value = this.spurts.peek().map((one) => (one.id === spurt.id ? spurt : one));
+  }
+
   private soon(): void {
     const wait = Math.max(SOON_MS, this.readAt + APART_MS - performance.now());
     this.timer ??= setTimeout(() => void this.read(), wait);

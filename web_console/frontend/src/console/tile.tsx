@@ -1,25 +1,23 @@
 /** One tile of the wall: the picture, what is true about it, and what can be done with it. */
-import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { beat, now, serverTime } from "../clock.ts";
+import { serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { IconName } from "../icon-names.ts";
 import type { WallSlot } from "../media.ts";
-import { looksLive, tileState } from "../slot.ts";
+import { looksLive } from "../slot.ts";
 import { t } from "../strings/console.ts";
 import { dateTime, rate } from "../times.ts";
 import { swap } from "../wall.ts";
 import { useModel } from "./context.ts";
-import { watchFrames } from "./frames.ts";
+import { useSlotState, useSlotVideo } from "./slot-video.ts";
 import { download, fileName, snapshot } from "./snapshot.ts";
 import { listen, STREAM_DRAG, TILE_DRAG, toggleFullscreen } from "./tile-acts.ts";
 import { tileWords } from "./tile-words.ts";
 
 export function Tile({ slot }: { slot: WallSlot }) {
   const model = useModel();
-  const { media } = model;
   const tile = useRef<HTMLElement>(null);
-  const video = useRef<HTMLVideoElement>(null);
+  const video = useSlotVideo(slot);
   const wall = model.wall.value;
   const position = wall.order.indexOf(slot.index);
   const shown = position < wall.layout;
@@ -27,38 +25,11 @@ export function Tile({ slot }: { slot: WallSlot }) {
   const audible = focused && model.sound.value;
   const playing = audible && !model.soundBlocked.value;
 
-  beat.value; // seconds are counted
-  media.version.value;
   const stream = slot.want.stream ? model.world.value.stream.get(slot.want.stream) : undefined;
-  const state = tileState(
-    slot.state,
-    {
-      permitted: media.permitted.value && model.may("stream.watch"),
-      // without the server nobody knows how the stream is: then the fault is said to be on this side
-      mediaUp:
-        model.link.status.value.phase === "ready" &&
-        (media.peer.phase.value === "up" || media.peer.phase.value === "shaky"),
-      stream: stream && { ...stream, cause: model.causeOf(stream) },
-    },
-    now(),
-  );
+  const state = useSlotState(slot);
   const words = tileWords(state);
   const name = slot.want.stream ? model.nameOf(slot.want.stream) : "";
   const full = model.fullscreen.value === slot.index;
-
-  useSignalEffect(() => {
-    const element = video.current;
-    const tracks = slot.tracks.value;
-    if (!element || element.srcObject === tracks) return;
-    element.srcObject = tracks;
-    if (tracks) void element.play().catch(() => undefined);
-  });
-
-  useEffect(() => {
-    const element = video.current;
-    if (!element) return;
-    return watchFrames(element, (received, delay) => media.frame(slot.index, received, delay));
-  }, [media, slot]);
 
   useEffect(() => {
     const element = tile.current;

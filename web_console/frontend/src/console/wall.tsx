@@ -3,7 +3,7 @@ import "../styles/wall.css";
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../icon.tsx";
 import { t } from "../strings/console.ts";
-import { type Direction, LAYOUTS, moveFocus } from "../wall.ts";
+import { type Direction, LAYOUTS, moveFocus, PLACES } from "../wall.ts";
 import { useModel } from "./context.ts";
 import { GroupPanel } from "./group-panel.tsx";
 import { ResourceList, useSearchSelection } from "./list.tsx";
@@ -53,7 +53,7 @@ export function WallPage() {
             model.change((one) => moveFocus(one, event.code as Direction));
           }}
         >
-          {model.media.slots.map((slot) => (
+          {model.media.slots.slice(0, PLACES).map((slot) => (
             <Tile key={slot.index} slot={slot} />
           ))}
         </div>

@@ -1,6 +1,7 @@
 import "../styles/base.css";
 import "../styles/phone.css";
 import "../styles/phone-talk.css";
+import { SPRITE } from "virtual:phone-icons";
 import { render } from "preact";
 import { installIcons } from "../icon.tsx";
 import { readInitial } from "../initial.ts";
@@ -12,7 +13,7 @@ import { startTheme } from "../theme.ts";
 const initial = readInitial();
 startTheme();
 await startLanguage(initial.language);
-installIcons();
+installIcons(SPRITE);
 const model = new PhoneModel(initial);
 render(<Phone model={model} />, document.getElementById("app") as HTMLElement);
 model.start();

@@ -1,10 +1,11 @@
 /** What became of the SOS: kept, sent, acknowledged by whom, closed; and whether that is still known. */
-import { beat, now, serverTime } from "../clock.ts";
+import { beat, byServer, now, serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { Alarm } from "../messages.ts";
 import { errorWords } from "../strings/common.ts";
 import { say } from "../strings/phone-talk.ts";
 import { clockTime } from "../times.ts";
+import { isLate } from "../voice/late.ts";
 import type { PhoneModel } from "./model.ts";
 import type { SosState } from "./sos-core.ts";
 
@@ -32,7 +33,7 @@ function Pending({ model, state }: { model: PhoneModel; state: SosState & { phas
       <Icon name="send" size={26} />
       <div>
         <strong>{say("sos_pending")}</strong>{" "}
-        <span class="num">{say("sos_pending_since", { time: clockTime(pending.at) })}</span>
+        <span class="num">{say("sos_pending_since", { time: clockTime(byServer(pending.at)) })}</span>
         <p>{words}</p>
         {model.sos.cancellable.value && (
           <button type="button" onClick={() => model.sos.cancel()}>
@@ -85,7 +86,9 @@ function Raised({ model, alarm }: { model: PhoneModel; alarm: Alarm }) {
             say("alarm_closed_by", { name: last?.by || alarm.owner, reason: alarm.reason })
           ) : (
             <>
-              {say("alarm_sent", { time: clockTime(alarm.raised) })}
+              {isLate(alarm)
+                ? say("alarm_late", { pressed: clockTime(alarm.pressed), time: clockTime(alarm.raised) })
+                : say("alarm_sent", { time: clockTime(alarm.raised) })}
               {alarm.times > 1 && ` · ${say("alarm_times", { n: alarm.times })}`}
               {` · ${alarm.position ? say("alarm_place") : say("alarm_no_place")}`}
               {` · ${live ? say("alarm_camera") : say("alarm_no_camera")}`}

@@ -12,6 +12,7 @@ const alarm = (id: string, over: Partial<Alarm> = {}): Alarm => ({
   group: "g1",
   stream: "",
   raised: 1000,
+  pressed: 1000,
   position: null,
   owner: "",
   reason: "",
@@ -26,14 +27,17 @@ describe("the alarm of a press", () => {
     expect(alarmOfPress([alarm("a", { unit: "u2" })], "u1", 1000)).toBeUndefined();
     expect(alarmOfPress([alarm("a")], "u1", 1001)?.id).toBe("a");
     expect(alarmOfPress([alarm("a")], "u1", 1100)).toBeUndefined();
-    const again = alarm("a", { history: [{ at: 1101, by: "", act: "again", text: "" }] });
+    const again = alarm("a", { history: [{ at: 1101, by: "", act: "again", text: "", pressed: null }] });
     expect(alarmOfPress([again], "u1", 1100)?.id).toBe("a");
     expect(alarmOfPress([alarm("a", { unit: "" })], "", 1000)).toBeUndefined();
   });
 });
 
 describe("what is shown", () => {
-  const closed = alarm("a", { state: "closed", history: [{ at: 1200, by: "王", act: "closed", text: "" }] });
+  const closed = alarm("a", {
+    state: "closed",
+    history: [{ at: 1200, by: "王", act: "closed", text: "", pressed: null }],
+  });
   it("is the open one before a closed one", () => {
     expect(shownAlarm([alarm("b", { raised: 900 }), closed], "u1", "", 1210)?.id).toBe("b");
   });

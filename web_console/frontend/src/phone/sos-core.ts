@@ -12,7 +12,7 @@ export const RETRY = 2;
 /** An alarm that could not be sent for so long says nothing any more (s). */
 export const KEPT_FOR = 86_400;
 
-/** An alarm on its way. `at`: when it was pressed, the server's clock. `tried`: the server may have it already. */
+/** An alarm on its way. `at`: when it was pressed, this device's clock. `tried`: the server may have it already. */
 export interface Pending {
   key: string;
   at: number;

@@ -1,6 +1,6 @@
 /** The SOS key of this phone: `SosCore` with its clock, its place, its microphone and its memory. */
 import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
-import { beat, now, onBeat, serverTime } from "../clock.ts";
+import { beat, byServer, deviceTime, now, onBeat, serverTime } from "../clock.ts";
 import { randomId } from "../link.ts";
 import type { Alarm } from "../messages.ts";
 import { forget, load, save } from "../storage.ts";
@@ -46,14 +46,14 @@ export class Sos {
   private readonly dismissed = signal(load<string>(DISMISSED, ""));
   /** The group of an alarm whose microphone was not heard, because the sound path was not up. */
   private unheard = "";
-  private readonly core = new SosCore(() => ({ key: randomId(), at: serverTime() }));
+  private readonly core = new SosCore(() => ({ key: randomId(), at: deviceTime() }));
   private ring: ReturnType<typeof setInterval> | undefined;
 
   constructor(private readonly options: SosOptions) {}
 
   start(): void {
     const kept = pendingFrom(load<unknown>(KEPT, null));
-    if (kept) this.run(this.core.restore(kept, Date.now() / 1000));
+    if (kept) this.run(this.core.restore(kept, deviceTime()));
     onBeat(() => this.tick());
     effect(() => this.options.awake.want("sos", this.state.value.phase !== "idle"));
   }
@@ -124,7 +124,7 @@ export class Sos {
   /** Raise it, unless the server has it already from a try whose answer was lost. Both open the microphone. */
   private raise(pending: Pending): void {
     const { talk, world, self, locator } = this.options;
-    const known = alarmOfPress(world.peek().alarm.values(), self.peek().unit, pending.at);
+    const known = alarmOfPress(world.peek().alarm.values(), self.peek().unit, byServer(pending.at));
     if (known) {
       this.talkIn(known.group);
       this.run(this.core.raised(now()));
@@ -133,7 +133,12 @@ export class Sos {
     talk.emergency(KEY, {
       how: "emergency",
       groups: [],
-      emergency: { key: pending.key, group: "", position: locator.last },
+      emergency: {
+        key: pending.key,
+        group: "",
+        position: locator.last,
+        age: Math.max(0, deviceTime() - pending.at),
+      },
       raised: (outcome) => {
         if (!outcome.ok) {
           this.run(this.core.failed(outcome.problem.code, now()));

@@ -41,6 +41,8 @@ const zh = {
   "recording.search": "检索录音",
   "recording.erase": "删除录音",
   "recording.hold": "录音存证",
+  "recording.release": "解除录音存证",
+  "recording.export": "导出录音",
   "recording.verify": "校验录音",
 } as const;
 

@@ -89,6 +89,7 @@ const zh = {
   sos_open: "话筒已打开，请讲：在哪里，几个人，怎么了。剩 {n} 秒",
   sos_open_closed: "话筒没有接通。请按住大按键讲话，或打电话",
   alarm_sent: "告警已发出 {time}",
+  alarm_late: "{pressed} 按下，{time} 已送到",
   alarm_waits: "等待值班员确认",
   alarm_taken: "{name} 已确认",
   alarm_parked: "{name} 已知道，稍后处理",

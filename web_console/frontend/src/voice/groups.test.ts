@@ -40,6 +40,7 @@ const alarm = (over: Partial<Alarm>): Alarm => ({
   group: "a",
   stream: "",
   raised: 50,
+  pressed: 50,
   position: null,
   owner: "",
   reason: "",
@@ -191,11 +192,11 @@ describe("what a card says", () => {
 
 it("alarms: new ones first, then the oldest, and no closed one", () => {
   const queue = openAlarms([
-    alarm({ id: "parked", state: "parked", raised: 1 }),
-    alarm({ id: "late", raised: 9 }),
-    alarm({ id: "closed", state: "closed", raised: 2 }),
-    alarm({ id: "taken", state: "acknowledged", raised: 3 }),
-    alarm({ id: "early", raised: 8 }),
+    alarm({ id: "parked", state: "parked", pressed: 1 }),
+    alarm({ id: "late", pressed: 9 }),
+    alarm({ id: "closed", state: "closed", pressed: 2 }),
+    alarm({ id: "taken", state: "acknowledged", pressed: 3 }),
+    alarm({ id: "early", pressed: 8 }),
   ]);
   expect(queue.map((one) => one.id)).toEqual(["early", "late", "taken", "parked"]);
 });

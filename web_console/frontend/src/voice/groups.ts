@@ -109,5 +109,5 @@ export function openAlarms(alarms: Iterable<Alarm>): Alarm[] {
   const place = (alarm: Alarm): number => ["new", "acknowledged", "parked"].indexOf(alarm.state);
   return [...alarms]
     .filter((alarm) => place(alarm) >= 0)
-    .sort((a, b) => place(a) - place(b) || a.raised - b.raised);
+    .sort((a, b) => place(a) - place(b) || a.pressed - b.pressed);
 }

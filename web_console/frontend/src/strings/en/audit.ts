@@ -39,6 +39,8 @@ export const audit: Record<keyof typeof auditStrings, string> = {
   "recording.play": "Played a recording",
   "recording.search": "Searched recordings",
   "recording.erase": "Erased a recording",
+  "recording.release": "Released evidence",
+  "recording.export": "Exported recordings",
   "recording.hold": "Held a recording as evidence",
   "recording.verify": "Verified a recording",
 };

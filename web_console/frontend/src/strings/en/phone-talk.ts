@@ -92,6 +92,7 @@ export const phoneTalk: Record<keyof typeof phoneTalkStrings, string> = {
   sos_open: "The microphone is open. Say where you are, how many, what happened. {n} s left",
   sos_open_closed: "The microphone did not get through. Hold the large key, or make a phone call",
   alarm_sent: "Alarm sent {time}",
+  alarm_late: "Pressed {pressed}, received {time}",
   alarm_waits: "Waiting for an officer",
   alarm_taken: "{name} has acknowledged it",
   alarm_parked: "{name} knows and will deal with it",

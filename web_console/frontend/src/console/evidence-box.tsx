@@ -1,0 +1,63 @@
+/** Keeping a recording as evidence, or letting it go again: with a reason. */
+import { useState } from "preact/hooks";
+import type { Problem } from "../api.ts";
+import type { Spurt } from "../messages.ts";
+import { box } from "../strings/radio-boxes.ts";
+import { dateTime } from "../times.ts";
+import { ProblemNotice } from "../views/notice.tsx";
+import { useModel } from "./context.ts";
+import { Dialog } from "./dialog.tsx";
+import { ReasonField } from "./reason.tsx";
+
+export function EvidenceBox({
+  spurt,
+  changed,
+  close,
+}: {
+  spurt: Spurt;
+  changed: (spurt: Spurt) => void;
+  close: () => void;
+}) {
+  const model = useModel();
+  const [reason, setReason] = useState("");
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const { hold } = spurt;
+  const may = model.may(hold ? "recording.release" : "recording.hold");
+  const title = box(hold ? "evidence_held_title" : "evidence_title");
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    if (!reason.trim()) return;
+    const fields = { spurt: spurt.id, hold: !hold, reason: reason.trim() };
+    const outcome = await model.link.command("spurt.hold", fields, "resend");
+    if (!outcome.ok) return setProblem(outcome.problem);
+    changed(outcome.value.spurt);
+    model.desk.recent.put(outcome.value.spurt);
+    model.sayText(box(hold ? "evidence_released" : "evidence_kept", { name: spurt.talker.name }));
+    close();
+  };
+  return (
+    <Dialog title={title} close={close}>
+      <form class="box-form" onSubmit={submit}>
+        <p class="num">
+          <strong>{spurt.talker.name}</strong> · {dateTime(spurt.started)} · {spurt.groupNames.join(" · ")}
+        </p>
+        {hold && <p>{box("evidence_by", { name: spurt.heldBy, why: spurt.heldWhy })}</p>}
+        <p class="dim">
+          {box(hold ? (may ? "evidence_release_what" : "evidence_release_who") : "evidence_what")}
+        </p>
+        {problem && <ProblemNotice what={title} problem={problem} wait={0} />}
+        {may && <ReasonField id="evidence-reason" value={reason} change={setReason} />}
+        <div class="buttons">
+          {may && (
+            <button type="submit" class="primary" disabled={!reason.trim()}>
+              {box(hold ? "evidence_release_do" : "evidence_do")}
+            </button>
+          )}
+          <button type="button" onClick={close}>
+            {box("cancel")}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
