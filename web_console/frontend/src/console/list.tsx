@@ -173,7 +173,7 @@ function ListLine({
       data-state={stream?.state ?? "none"}
       draggable={stream !== null}
       onDragStart={(event) => stream && event.dataTransfer?.setData(STREAM_DRAG, stream.id)}
-      onClick={choose}
+      onPointerUp={choose}
       onFocus={(event) => {
         // not at a press: the card that opens below would push the line from under a drag that begins
         if (event.currentTarget.matches(":focus-visible")) choose();
