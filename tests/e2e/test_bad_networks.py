@@ -137,7 +137,7 @@ async def test_p10_words_over_a_link_that_loses_one_packet_in_twenty() -> None:
         talker.speak(1)
         await asyncio.sleep(12)
         talker.hush()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # what is on its way arrives or is lost
         missing = [index for index in range(talker.sent) if index not in got]
         gaps = runs(missing)
         print(
@@ -238,7 +238,7 @@ async def test_p13_a_thousand_bad_packets_a_second() -> None:
         try:
             for peer in viewers:
                 await watch(site, peer)
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # of good packets alone, for which memory is taken too
             before = resident(media)
             chance = random.Random(13)
             sent, began = 0, time.monotonic()
@@ -248,7 +248,7 @@ async def test_p13_a_thousand_bad_packets_a_second() -> None:
                         hostile.sendto(junk(chance), (link.near_address, site.routing.ports[0]))
                     sent += 1
                 await asyncio.sleep(0.005)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # whatever the last of them set off
             for peer in viewers:
                 packets = sum(one.packets for one in peer.received.values())
                 missing = sum(one.missing for one in peer.received.values())

@@ -46,6 +46,7 @@ async def net() -> AsyncIterator[Net]:
 
 
 async def speak(talker: Radio, *groups: str, seconds: float = 0.6, **options: Any) -> list[dict[str, Any]]:
+    """Hold the key for so long; what the press was answered."""
     answers = await talker.press(*groups, **options)
     await asyncio.sleep(seconds)
     await talker.let_go()
@@ -83,10 +84,8 @@ async def test_a_grant_that_comes_late_loses_nothing_that_was_said_before(net: N
     talker.microphone.start()
     await asyncio.sleep(0.5)
     assert len(listener.ears.all()) == 0
-    answers = await talker.press(EVERYBODY, speak=False)
+    answers = await speak(talker, EVERYBODY, speak=False)
     assert answers[0]["state"] == "granted"
-    await asyncio.sleep(0.6)
-    await talker.let_go()
     await until(lambda: has(listener.ears.all(), 1000.0, 45))  # 1.1 s are 55 pieces
     assert abs(pitches(listener.ears.all())[0] - MARKER) <= 60
 
@@ -171,7 +170,7 @@ async def test_a_key_without_sound_and_sound_without_a_key_are_both_lost(net: Ne
     await until(lambda: len(talker.states("revoked")) == 2)
     assert talker.states("revoked")[1]["cause"] == "lost"
     before = len(listener.ears.all())
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # of a voice that nobody may hear
     assert len(listener.ears.all()) - before < 48_000 * 0.3  # what was on its way, nothing more
     await talker.let_go()
 
@@ -238,7 +237,7 @@ async def test_who_comes_late_hears_the_rest_and_a_second_log_in_fences_the_firs
     talker, late = await net.phone("一号", 1000.0), await net.phone("二号")
     await talker.tune(EVERYBODY)
     await talker.press(EVERYBODY)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # what the other one misses
     joined = time.monotonic()
     await late.tune(EVERYBODY)
     await until(lambda: has(late.ears.all(joined), 1000.0))

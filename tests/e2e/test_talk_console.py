@@ -105,7 +105,7 @@ async def test_what_one_says_the_other_hears_and_sees_by_name(pair: Pair) -> Non
 
 async def test_the_microphone_sends_nothing_while_no_key_is_down(pair: Pair) -> None:
     chief, _ = pair
-    await asyncio.sleep(0.3)
+    await chief.until_sends_nothing()
     before = await chief.packets()
     await asyncio.sleep(1.0)
     assert await chief.packets() == before
@@ -150,7 +150,7 @@ async def test_the_last_words_are_heard_again_by_one_key(pair: Pair) -> None:
     chief, wang = pair
     await chief.page.keyboard.down("F8")
     await expect(chief.state).to_contain_text("▲ 发话")
-    await asyncio.sleep(2.0)
+    await asyncio.sleep(2.0)  # the words to be heard again
     await chief.page.keyboard.up("F8")
     newest = wang.page.locator(".recent .spurt").first
     await expect(newest).to_contain_text("总值班")

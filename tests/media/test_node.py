@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import structlog
@@ -41,35 +41,14 @@ from media.relay.messages import (
 from media.settings import MediaSettings
 from media.transport.dtls import Transmit
 from media.transport.webrtc import Steps
-from support.counting_peer import CountingPeer, shared_identity
-from support.relay_by_hand import LAYERS, PASSWORD, Relay, TcpPeer, filming
+from support.counting_peer import MakePeer, shared_identity
+from support.relay_by_hand import LAYERS, PASSWORD, Relay, TcpPeer, filming, spawned_relay
 
 
 @pytest.fixture
 async def relay() -> AsyncIterator[Relay]:
-    async with spawn_media(MediaSettings(statistics_interval=0.25)) as media:
-        listener = AddListener(listener=1, kind=ListenerKind.UDP_MUX, host="127.0.0.1")
-        done = await media.request(Apply(number=0, commands=(listener,)))
-        relay = Relay(media, done.ports[0])
-        listening = asyncio.create_task(relay.listen())
+    async with spawned_relay(MediaSettings(statistics_interval=0.25)) as relay:
         yield relay
-        listening.cancel()
-
-
-@pytest.fixture
-async def peers() -> AsyncIterator[Callable[[], CountingPeer]]:
-    made: list[CountingPeer] = []
-
-    def make() -> CountingPeer:
-        made.append(CountingPeer(decrypt=True))
-        return made[-1]
-
-    yield make
-    for peer in made:
-        peer.close()
-
-
-MakePeer = Callable[[], CountingPeer]
 
 
 @pytest.mark.parametrize("setup", ["passive", "active"])

@@ -39,26 +39,14 @@ from media.relay.messages import (
     TransportKind,
 )
 from media.settings import MediaSettings
+from support.processes import gone, until_gone
+from support.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def listener(number: int = 1) -> AddListener:
     return AddListener(listener=number, kind=ListenerKind.UDP_MUX, host="127.0.0.1")
-
-
-def gone(pid: int) -> bool:
-    """Whether a process is dead (a zombie of somebody else's counts as dead)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-async def until_gone(pid: int, within: float) -> None:
-    async with asyncio.timeout(within):
-        while not gone(pid):  # noqa: ASYNC110  nobody tells of somebody else's child
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -306,9 +294,7 @@ async def listening(tmp_path: Path, *options: str) -> AsyncIterator[tuple[asynci
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(10):
-            while not path.exists() and process.returncode is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: path.exists() or process.returncode is not None, 10)
         yield process, path
     finally:
         if process.returncode is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from support.processes import children
 from support.running_server import PASSWORD, run_cli, running_server
 
 pytestmark = pytest.mark.e2e
@@ -199,7 +200,8 @@ async def test_media_port_in_use(tmp_path: Path) -> None:
 async def test_a_media_process_that_dies_is_started_again() -> None:
     async with running_server() as server:
         client = server.client()
-        before = _children(server.pid)
+        before = children(server.pid)
+        assert before
         for child in before:
             os.kill(child, signal.SIGKILL)
         began = time.monotonic()
@@ -212,18 +214,13 @@ async def test_a_media_process_that_dies_is_started_again() -> None:
                 break
             assert time.monotonic() - began < 20.0
             await asyncio.sleep(0.02)
-        assert not set(before) & set(_children(server.pid))
+        now = children(server.pid)
+        assert now
+        assert not set(before) & set(now)
         admin = await server.setup_admin()
         async with admin.client.get(server.url + "/metrics") as answer:
             assert "fengsui_media_process_restarts_total 1.0" in await answer.text()
         assert await server.stop() == 0
-
-
-def _children(pid: int) -> list[int]:
-    """The media process and what it started."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    assert text.split()
-    return [int(child) for child in text.split()]
 
 
 async def test_redis_that_is_not_there_keeps_nothing_from_working(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 
 from server.log import logging_to
 from server.watchdog import LoopWatchdog
+from support.waiting import until
 
 
 def hold_the_loop(seconds: float) -> None:
@@ -20,9 +21,9 @@ async def test_a_stall_is_counted_and_its_place_named() -> None:
     with logging_to(stream):
         watchdog = LoopWatchdog(limit=0.3)
         running = asyncio.create_task(watchdog.run())
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0)  # it begins to watch
         hold_the_loop(0.8)
-        await asyncio.sleep(0.1)
+        await until(lambda: watchdog.statistics()["stalls_total"])
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     said = watchdog.statistics()

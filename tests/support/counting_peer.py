@@ -459,6 +459,9 @@ class CountingPeer:
         )
 
 
+MakePeer = Callable[[], CountingPeer]
+
+
 def _session(profile: SrtpProfile, key: bytes, *, inbound: bool) -> Session:
     return Session(
         Policy(

@@ -8,7 +8,7 @@ import secrets
 import struct
 from collections.abc import AsyncIterator, Callable
 
-from media.client import MediaClient
+from media.client import MediaClient, spawn_media
 from media.protocol import (
     Apply,
     Demand,
@@ -21,6 +21,7 @@ from media.protocol import (
     TransportStep,
 )
 from media.relay.messages import (
+    AddListener,
     AddSink,
     AddSource,
     AddTransport,
@@ -28,12 +29,14 @@ from media.relay.messages import (
     Command,
     ExtensionIds,
     Layer,
+    ListenerKind,
     MediaKind,
     SetRoutes,
     SinkCodec,
     SourceCodec,
     TransportKind,
 )
+from media.settings import MediaSettings
 from media.transport import stun
 from media.transport.dtls import DtlsAssociation, DtlsRole, Handshaken, Transmit
 from support.counting_peer import CountingPeer, shared_identity
@@ -170,6 +173,18 @@ class Relay:
 
     async def counter(self, name: str) -> int:
         return (await self.media.statistics()).counters.get(name, 0)
+
+
+@contextlib.asynccontextmanager
+async def spawned_relay(settings: MediaSettings) -> AsyncIterator[Relay]:
+    """A media process with one port on loopback, and its notices heard."""
+    async with spawn_media(settings) as media:
+        listener = AddListener(listener=1, kind=ListenerKind.UDP_MUX, host="127.0.0.1")
+        done = await media.request(Apply(number=0, commands=(listener,)))
+        relay = Relay(media, done.ports[0])
+        listening = asyncio.create_task(relay.listen())
+        yield relay
+        listening.cancel()
 
 
 class Camera:

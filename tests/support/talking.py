@@ -16,7 +16,7 @@ import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from numpy.typing import NDArray
 
-from media.protocol import RECORDER_TAP, RecordingState, StartRecording, StopRecording
+from media.protocol import RECORDER_TAP, RecordingState, StartRecording, Statistics, StopRecording
 from media.relay.messages import AddSink, AddSource, Codec, Layer, MediaKind, SourceCodec
 from media.rtp.red import RedBlock, wrap
 from support.counting_peer import CountingPeer
@@ -127,6 +127,16 @@ class Talker:
             self.relay.media.request(request), self.relay.route(self.source, 1000 + self.source)
         )
         assert done.error == ""
+
+    async def until_tapped(self, packets: int) -> None:
+        """Until so many have gone to the recorder since `open`."""
+
+        def tapped() -> bool:
+            told = [notice for notice in self.relay.notices if isinstance(notice, Statistics)]
+            sinks = told[-1].engine.sinks if told else ()
+            return any(each.sink == 1000 + self.source and each.packets >= packets for each in sinks)
+
+        await self.relay.until(tapped)
 
     async def release(self, recording: str) -> None:
         await self.relay.route(self.source)

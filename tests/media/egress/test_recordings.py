@@ -8,17 +8,16 @@ import hashlib
 import os
 import signal
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from media.client import spawn_media
-from media.protocol import Apply, RecordingState, StartRecording, StopRecording
-from media.relay.messages import AddListener, ListenerKind
+from media.protocol import RecordingState, StartRecording, StopRecording
 from media.settings import MediaSettings
-from support.counting_peer import CountingPeer
-from support.relay_by_hand import Relay
+from support.counting_peer import CountingPeer, MakePeer
+from support.processes import children, until_gone
+from support.relay_by_hand import Relay, spawned_relay
 from support.talking import (
     RED_TYPE,
     Talker,
@@ -31,21 +30,12 @@ from support.talking import (
     tone,
 )
 
-MakePeer = Callable[[], CountingPeer]
-
 
 @contextlib.asynccontextmanager
-async def recording_relay(folder: Path, reserve: int = 0) -> AsyncIterator[Relay]:
-    settings = MediaSettings(
-        statistics_interval=0.25, recordings=str(folder), recordings_reserve=reserve, log_level="warning"
-    )
-    async with spawn_media(settings) as media:
-        listener = AddListener(listener=1, kind=ListenerKind.UDP_MUX, host="127.0.0.1")
-        done = await media.request(Apply(number=0, commands=(listener,)))
-        relay = Relay(media, done.ports[0])
-        listening = asyncio.create_task(relay.listen())
+async def recording_relay(folder: Path) -> AsyncIterator[Relay]:
+    settings = MediaSettings(statistics_interval=0.25, recordings=str(folder), log_level="warning")
+    async with spawned_relay(settings) as relay:
         yield relay
-        listening.cancel()
 
 
 @pytest.fixture
@@ -54,24 +44,11 @@ async def relay(tmp_path: Path) -> AsyncIterator[Relay]:
         yield relay
 
 
-@pytest.fixture
-async def make_peer() -> AsyncIterator[MakePeer]:
-    made: list[CountingPeer] = []
-
-    def make() -> CountingPeer:
-        made.append(CountingPeer(decrypt=True))
-        return made[-1]
-
-    yield make
-    for peer in made:
-        peer.close()
-
-
 def worker_of(media: int) -> int:
     """The recorder among a media process's children."""
-    for child in Path(f"/proc/{media}/task/{media}/children").read_text().split():
+    for child in children(media):
         if b"media.egress.recorder" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
+            return child
     return 0
 
 
@@ -85,15 +62,15 @@ async def until_ready(relay: Relay, talker: Talker) -> None:
 
 
 async def test_a_spurt_is_a_file_that_other_programs_play(
-    relay: Relay, make_peer: MakePeer, tmp_path: Path
+    relay: Relay, peers: MakePeer, tmp_path: Path
 ) -> None:
-    talker = await Talker.open(relay, make_peer())
+    talker = await Talker.open(relay, peers())
     await until_ready(relay, talker)
     speaking = asyncio.create_task(talker.say(tone(3.0)))
     await asyncio.sleep(0.3)  # held: the key was pressed, the grant comes late
     await talker.record("spurt-1", "2026-11-23/abc.ogg")
     await speaking
-    await asyncio.sleep(0.3)  # the held packets leave first, a little faster
+    await talker.until_tapped(150)  # the held packets leave first, a little faster
     await talker.release("spurt-1")
     told = await talker.over("spurt-1")
     path = tmp_path / "recordings" / "2026-11-23" / "abc.ogg"
@@ -115,9 +92,9 @@ async def test_a_spurt_is_a_file_that_other_programs_play(
 
 
 async def test_what_is_lost_is_filled_from_the_redundancy_and_gaps_stay_as_long_as_they_were(
-    relay: Relay, make_peer: MakePeer, tmp_path: Path
+    relay: Relay, peers: MakePeer, tmp_path: Path
 ) -> None:
-    talker = await Talker.open(relay, make_peer())
+    talker = await Talker.open(relay, peers())
     await until_ready(relay, talker)
     await talker.record("r", "r.ogg")
     await talker.say(redundant(tone(1.0)), RED_TYPE, lost=(10, 20, 30, 31, 32, 33, 34, 35))
@@ -138,8 +115,8 @@ async def test_what_is_lost_is_filled_from_the_redundancy_and_gaps_stay_as_long_
     assert loudness(sound, 1.9, 1.99) < 0.001  # the pause is not a packet longer or shorter
 
 
-async def test_many_at_once_each_get_their_own(relay: Relay, make_peer: MakePeer, tmp_path: Path) -> None:
-    talkers = [await Talker.open(relay, make_peer(), number) for number in range(1, 6)]
+async def test_many_at_once_each_get_their_own(relay: Relay, peers: MakePeer, tmp_path: Path) -> None:
+    talkers = [await Talker.open(relay, peers(), number) for number in range(1, 6)]
     await until_ready(relay, talkers[0])
     for talker in talkers:
         await talker.record(f"r{talker.source}", f"{talker.source}.ogg")
@@ -154,13 +131,13 @@ async def test_many_at_once_each_get_their_own(relay: Relay, make_peer: MakePeer
 
 
 async def test_the_next_recording_of_a_source_ends_the_one_before(
-    relay: Relay, make_peer: MakePeer, tmp_path: Path
+    relay: Relay, peers: MakePeer, tmp_path: Path
 ) -> None:
-    talker = await Talker.open(relay, make_peer())
+    talker = await Talker.open(relay, peers())
     await until_ready(relay, talker)
     await talker.record("first", "1.ogg")
     await talker.say(tone(0.5))
-    await asyncio.sleep(0.1)
+    await talker.until_tapped(25)
     await talker.record("second", "2.ogg")
     await talker.say(tone(0.5, 880.0))
     await talker.release("second")
@@ -173,15 +150,13 @@ BAD_PATHS = (
 )  # fmt: skip
 
 
-async def test_a_path_that_leads_elsewhere_is_no_path(
-    relay: Relay, make_peer: MakePeer, tmp_path: Path
-) -> None:
+async def test_a_path_that_leads_elsewhere_is_no_path(relay: Relay, peers: MakePeer, tmp_path: Path) -> None:
     """H24."""
     outside, inside = tmp_path / "outside", tmp_path / "recordings"
     outside.mkdir()
     inside.mkdir(exist_ok=True)
     (inside / "link").symlink_to(outside)
-    talker = Talker(relay, 1, 1, make_peer())
+    talker = Talker(relay, 1, 1, peers())
     for number, path in enumerate(BAD_PATHS):
         request = StartRecording(number=0, recording=f"bad{number}", source=1, path=path)
         await relay.media.request(request)
@@ -191,20 +166,20 @@ async def test_a_path_that_leads_elsewhere_is_no_path(
     assert [file.name for file in inside.iterdir()] == ["link"]
 
 
-async def test_a_file_that_exists_is_not_touched(relay: Relay, make_peer: MakePeer, tmp_path: Path) -> None:
+async def test_a_file_that_exists_is_not_touched(relay: Relay, peers: MakePeer, tmp_path: Path) -> None:
     kept = tmp_path / "recordings" / "kept.ogg"
     kept.parent.mkdir(exist_ok=True)
     kept.write_bytes(b"evidence")
-    talker = Talker(relay, 1, 1, make_peer())
+    talker = Talker(relay, 1, 1, peers())
     await relay.media.request(StartRecording(number=0, recording="r", source=1, path="kept.ogg"))
     assert (await talker.over("r")).state == "failed"
     assert kept.read_bytes() == b"evidence"
 
 
 async def test_a_worker_that_dies_is_started_again_and_says_what_was_cut(
-    relay: Relay, make_peer: MakePeer, tmp_path: Path
+    relay: Relay, peers: MakePeer, tmp_path: Path
 ) -> None:
-    talker = await Talker.open(relay, make_peer())
+    talker = await Talker.open(relay, peers())
     await until_ready(relay, talker)
     await talker.record("r1", "1.ogg")
     await talker.say(tone(1.5))
@@ -215,7 +190,6 @@ async def test_a_worker_that_dies_is_started_again_and_says_what_was_cut(
     assert decoding_complaints(tmp_path / "recordings" / "1.ogg") == ""
     await talker.record("r2", "2.ogg")  # while there is no worker: it begins late
     await relay.until(lambda: talker.state("r2", "started") is not None)
-    await asyncio.sleep(0.05)
     await talker.say(tone(1.0))
     await talker.release("r2")
     assert (await talker.over("r2")).state == "ended"
@@ -223,40 +197,40 @@ async def test_a_worker_that_dies_is_started_again_and_says_what_was_cut(
     assert await relay.counter("recorder_deaths") == 1
 
 
-async def test_when_media_dies_files_are_closed_whole(make_peer: MakePeer, tmp_path: Path) -> None:
+async def killed(folder: Path, peer: CountingPeer, after: float, *, everything: bool) -> float:
+    """Records a voice into r.ogg until the media process dies, `everything`: and its worker; s of it that were sent."""
+    async with recording_relay(folder) as relay:
+        talker = await Talker.open(relay, peer)
+        await until_ready(relay, talker)
+        await talker.record("r", "r.ogg")
+        speaking = asyncio.create_task(talker.say(tone(3.0)))
+        await asyncio.sleep(after)
+        sent = len(talker.sent_at) * 0.02
+        media = relay.media.ready.pid
+        worker = worker_of(media)
+        for pid in (worker, media) if everything else (media,):
+            os.kill(pid, signal.SIGKILL)
+        await until_gone(worker, 5.0)
+        speaking.cancel()
+    return sent
+
+
+async def test_when_media_dies_files_are_closed_whole(peers: MakePeer, tmp_path: Path) -> None:
     """P15: the media process alone is killed; its worker sees that and writes all it has."""
     for run in range(5):
         folder = tmp_path / str(run)
-        async with recording_relay(folder) as relay:
-            talker = await Talker.open(relay, make_peer())
-            await until_ready(relay, talker)
-            await talker.record("r", "r.ogg")
-            speaking = asyncio.create_task(talker.say(tone(3.0)))
-            await asyncio.sleep(0.7 + 0.37 * run)
-            sent = len(talker.sent_at) * 0.02
-            os.kill(relay.media.ready.pid, signal.SIGKILL)
-            await asyncio.sleep(1.0)
-            speaking.cancel()
+        sent = await killed(folder, peers(), 0.7 + 0.37 * run, everything=False)
         assert sent - 0.1 <= probed(folder / "r.ogg") <= sent + 0.1
         assert decoding_complaints(folder / "r.ogg") == ""
         assert (folder / "r.ogg").read_bytes()[-3000:].rfind(b"OggS\0\4") > 0  # says that it is over
 
 
 async def test_killed_with_everything_files_play_to_less_than_a_second_before(
-    make_peer: MakePeer, tmp_path: Path
+    peers: MakePeer, tmp_path: Path
 ) -> None:
     """P15: media process and worker die at the same moment."""
     for run in range(5):
         folder = tmp_path / str(run)
-        async with recording_relay(folder) as relay:
-            talker = await Talker.open(relay, make_peer())
-            await until_ready(relay, talker)
-            await talker.record("r", "r.ogg")
-            speaking = asyncio.create_task(talker.say(tone(3.0)))
-            await asyncio.sleep(1.1 + 0.31 * run)
-            sent = len(talker.sent_at) * 0.02
-            for pid in (worker_of(relay.media.ready.pid), relay.media.ready.pid):
-                os.kill(pid, signal.SIGKILL)
-            speaking.cancel()
+        sent = await killed(folder, peers(), 1.1 + 0.31 * run, everything=True)
         assert sent - 1.0 <= probed(folder / "r.ogg") <= sent
         assert decoding_complaints(folder / "r.ogg") == ""

@@ -21,6 +21,7 @@ from server.recordings.recorder import SpurtRecorder
 from server.recordings.spurts import SpurtState
 from server.recordings.verify import verify
 from server.storage.engine import open_database
+from support.processes import children, until_gone
 from support.talking import decoding_complaints, loudness, pitch, probed, samples
 from support.waiting import until
 
@@ -28,12 +29,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVER = ROOT / "tests" / "support" / "recording_server.py"
 
 
-def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 async def killed(folder: Path, after: float, *, everything: bool) -> tuple[SpurtId, float]:
-    """A server that was killed while somebody spoke: the spurt, and s of speech sent until then."""
+    """A server that was killed `after` s of speech: the spurt, and s that were sent indeed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(SERVER),
@@ -45,16 +42,18 @@ async def killed(folder: Path, after: float, *, everything: bool) -> tuple[Spurt
     assert process.stdout is not None
     told = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
     control, media = told["pids"]
-    deadline, sent = time.monotonic() + after, 0
-    while time.monotonic() < deadline:
+    sent = 0
+    while sent * 0.02 < after:
         sent = int(await process.stdout.readline())
-    victims = [control, media, *children(media)] if everything else [control]
-    for pid in victims:
+    workers = children(media)
+    for pid in (control, media, *workers) if everything else (control,):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     while line := await process.stdout.readline():
         sent = int(line)
     await process.wait()
+    for pid in workers:  # the recorder that is left closes its file, as it would while a server starts
+        await until_gone(pid, 5.0)
     return SpurtId(told["spurt"]), sent * 0.02
 
 
@@ -66,8 +65,6 @@ async def once(folder: Path, after: float, *, everything: bool) -> None:
         recorder = SpurtRecorder(index, SystemClock(), folder / "recordings")
         changed: list[object] = []
         recorder.on_changed(changed.append)
-        if not everything:
-            await asyncio.sleep(1.0)  # the recorder closes its file, as it would while a server starts
         tasks = [asyncio.create_task(run()) for run in (index.run, recorder.run)]
         began = time.monotonic()
         await until(lambda: changed, 10.0)

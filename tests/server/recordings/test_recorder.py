@@ -20,7 +20,7 @@ from server.model.ids import SpurtId
 from server.model.ports import RecordingReport
 from server.recordings import files
 from server.recordings.index import SpurtIndex
-from server.recordings.recorder import SpurtRecorder
+from server.recordings.recorder import TICK, SpurtRecorder
 from server.recordings.retention import Retention
 from server.recordings.spurts import Spurt, SpurtQuery, SpurtState
 from server.recordings.verify import verify
@@ -189,7 +189,7 @@ async def test_an_end_that_nobody_tells_is_found_out(tmp_path: Path) -> None:
         put_file(desk.folder, path, ogg(2.0))
         desk.recorder.end(made.id, made.started + 2.0)
         desk.clock.advance(9.0)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(2.5 * TICK)  # it looks twice
         assert (await desk.now(made)).state is SpurtState.RECORDING
         desk.clock.advance(2.0)
         await until(lambda: desk.changes[-1].state is SpurtState.READY)

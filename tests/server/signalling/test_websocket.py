@@ -293,13 +293,14 @@ async def test_two_tabs_are_two_clients_and_a_copy_replaces_its_original(hall: D
 async def test_media_waits_for_its_client_and_not_for_ever(
     hall: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clients_module, "MEDIA_GRACE", 0.6)
+    grace = 0.6
+    monkeypatch.setattr(clients_module, "MEDIA_GRACE", grace)
     _, secret = await link(hall)
     phone = await hall.tab(token=secret)
     session = await media(phone, "phone")
     await phone.vanish()
     back = await hall.tab(token=secret, client=phone.client)
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(2 * grace)
     assert [call[0] for call in hall.centre.media.calls] == ["publish"]
     await back.vanish()
     await until(lambda: ("close", session, "consent_lost") in hall.centre.media.calls)

@@ -17,6 +17,7 @@ from server.storage.changes import ChangeWatch, bump
 from server.storage.engine import Database, StorageAway, StorageBroken, database_url, open_database
 from server.storage.migrations import HEAD, configuration
 from server.storage.tables import metadata, settings, units
+from support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -101,7 +102,7 @@ async def test_too_many_waiting_writes_are_refused_at_once(
         other = sqlite3.connect(tmp_path / "fengsui.sqlite3", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         waiting = [asyncio.create_task(put(database, f"w{number}")) for number in range(3)]
-        await asyncio.sleep(0.05)
+        await until(lambda: database.statistics()["writes_waiting"] == 3)
         with pytest.raises(StorageAway):
             await put(database, "one too many")
         other.execute("ROLLBACK")
