@@ -83,7 +83,7 @@ async def test_reports_name_every_stream_only_once_its_layers_are_known(bench: B
     low.frame()
     await asyncio.sleep(0.6)
     low.frame()
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # in all less than the second after which it would be named alone
     assert all(not report.reports for report in publisher.control(ReceiverReport))
     high.frame()
     low.sequence += 1
@@ -193,7 +193,7 @@ async def test_round_trips_are_measured_from_our_reports(bench: Bench) -> None:
     stream.frame(key=True)
     await until(lambda: viewer.control(SenderReport))
     report = viewer.control(SenderReport)[0]
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # of which the viewer will say that 0.06 s were its own
     block = ReportBlock(
         ssrc=2020, last_sr=ntp.middle32(report.ntp_time), delay_since_last_sr=round(0.06 * 65_536)
     )

@@ -42,7 +42,7 @@ async def test_a_viewers_nack_is_answered_by_rtx_once_per_round_trip(bench: Benc
     assert repair.payload == lost.sequence.to_bytes(2, "big") + lost.payload
     assert repair.marker == lost.marker
     assert int.from_bytes(repair.extensions[3], "big") == 18
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # the second request stays without an answer
     assert len(viewer.rtp) == 19
     viewer.send_rtcp(Nack(sender_ssrc=1, media_ssrc=2020, lost=(1000, 1001, 1017)))
     await until(lambda: len(viewer.rtp) == 22)
@@ -81,7 +81,7 @@ async def test_without_rtx_or_after_the_history_a_key_frame_is_asked_for(bench: 
     stream.frame()
     await until(lambda: len(viewer.rtp) == 2)
     asked = len(publisher.control(Pli))
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(1.0)  # requests are at most one a second
     viewer.send_rtcp(Nack(sender_ssrc=1, media_ssrc=2020, lost=(1001,)))
     await until(lambda: len(publisher.control(Pli)) > asked)
     assert len(viewer.rtp) == 2
