@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from server.groups.floor import Floor, FloorEvent, FloorRules, Urgency
+from server.groups.causes import Cause
+from server.groups.floor import Floor, FloorEvent, FloorRules, Revoked, Taken, Urgency
 from server.groups.legs import Leg, LegKind, Rights
 from server.model.ids import FloorId, LegId
 
@@ -11,6 +12,7 @@ CHIEF = LegId("chief")  # priority 9, talker override
 EAR = LegId("ear")  # listens only
 RADIO, OTHER_RADIO = LegId("radio"), LegId("radio-2")
 STRANGER = LegId("stranger")
+NORMAL, PERIL, ALL_CALL, EMERGENCY = Urgency
 
 LEGS: dict[LegKind, Leg] = {
     "browser": Leg(id=LegId(""), kind="browser"),
@@ -76,3 +78,12 @@ class DrivenFloor:
     @property
     def talker(self) -> LegId | None:
         return self.floor.state(0.0).talker
+
+
+def taken(events: list[FloorEvent]) -> list[LegId]:
+    """Who had the floor, one after the other."""
+    return [event.leg for event in events if isinstance(event, Taken)]
+
+
+def cut(name: LegId, cause: Cause, *, told: bool = True) -> Revoked:
+    return Revoked(leg=name, cause=cause, told=told)

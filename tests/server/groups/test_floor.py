@@ -9,43 +9,38 @@ import pytest
 
 from server.groups.causes import Cause
 from server.groups.floor import (
-    Collision,
     Denied,
     Ended,
     Floor,
-    FloorEvent,
     FloorRules,
     Granted,
     Idle,
     Lost,
     Queued,
     Released,
-    Revoked,
     Tail,
     Taken,
     Unqueued,
-    Urgency,
     Warned,
 )
 from server.groups.legs import Rights
 from server.model.ids import LegId
-from support.driven_floor import CHIEF, EAR, OTHER_RADIO, RADIO, STRANGER, A, B, C, DrivenFloor, leg
-
-NORMAL, PERIL, ALL_CALL, EMERGENCY = Urgency
-
-
-@pytest.fixture
-def group() -> DrivenFloor:
-    return DrivenFloor()
-
-
-def taken(events: list[FloorEvent]) -> list[LegId]:
-    return [event.leg for event in events if isinstance(event, Taken)]
-
-
-def cut(name: LegId, cause: Cause, *, told: bool = True) -> Revoked:
-    return Revoked(leg=name, cause=cause, told=told)
-
+from support.driven_floor import (
+    ALL_CALL,
+    EAR,
+    EMERGENCY,
+    NORMAL,
+    PERIL,
+    RADIO,
+    STRANGER,
+    A,
+    B,
+    C,
+    DrivenFloor,
+    cut,
+    leg,
+    taken,
+)
 
 # ---- request and release ----
 
@@ -254,368 +249,6 @@ def test_an_emergency_has_a_limit_where_the_rules_say_so() -> None:
     group = DrivenFloor(FloorRules(emergency_exempt_from_limit=False, talk_limit=10.0, warn_at=8.0))
     group.talk(A, 0.0, EMERGENCY)
     assert group.hold(A, 0.0, 10.0)[:2] == [Warned(leg=A, seconds_left=2.0), cut(A, Cause.TALK_LIMIT)]
-
-
-# ---- queue ----
-
-
-def test_the_queue_is_by_urgency_priority_arrival(group: DrivenFloor) -> None:
-    group.press(A, 1.0, ALL_CALL)
-    low, high, urgent = LegId("low"), LegId("high"), LegId("urgent")
-    group.add(low, Rights(priority=1))
-    group.add(high, Rights(priority=8))
-    group.add(urgent, Rights(priority=0))
-    assert group.press(low, 1.1) == [Queued(leg=low, position=1, size=1)]
-    assert group.press(B, 1.2) == [
-        Queued(leg=B, position=1, size=2),
-        Queued(leg=low, position=2, size=2),
-    ]
-    group.press(C, 1.3)
-    group.press(high, 1.4)
-    group.press(urgent, 1.5, PERIL)
-    assert group.floor.state(1.5).queue == (urgent, high, B, C, low)
-
-
-def test_asking_again_in_the_queue_tells_the_place_and_keeps_it(group: DrivenFloor) -> None:
-    group.press(A, 1.0)
-    group.press(B, 1.1)
-    group.press(C, 1.2)
-    assert group.press(B, 1.3) == [Queued(leg=B, position=1, size=2)]
-
-
-def test_who_leaves_the_queue_lets_the_others_move_up(group: DrivenFloor) -> None:
-    group.press(A, 1.0)
-    group.press(B, 1.1)
-    group.press(C, 1.2)
-    assert group.floor.cancel(B, 1.3) == [
-        Unqueued(leg=B, cause=Cause.CANCELLED),
-        Queued(leg=C, position=1, size=1),
-    ]
-    assert group.floor.cancel(B, 1.4) == []
-
-
-def test_the_seventeenth_is_refused_but_not_an_emergency(group: DrivenFloor) -> None:
-    group.press(A, 1.0, EMERGENCY)
-    names = [LegId(f"n{number}") for number in range(18)]
-    for name in names:
-        group.add(name, Rights())
-    for name in names[:16]:
-        assert isinstance(group.press(name, 1.1)[0], Queued)
-    assert group.press(names[16], 1.2) == [Denied(leg=names[16], cause=Cause.QUEUE_FULL, talker=A)]
-    assert group.press(names[17], 1.3, EMERGENCY)[0] == Queued(leg=names[17], position=1, size=17)
-
-
-def test_waiting_ends_after_sixty_seconds(group: DrivenFloor) -> None:
-    group.talk(A, 0.0, EMERGENCY)
-    group.press(B, 0.1)
-    events = group.hold(A, 0.0, 60.0)
-    assert events == []
-    assert group.hold(A, 60.0, 60.2) == [Unqueued(leg=B, cause=Cause.WAITED)]
-
-
-def test_an_emergency_waits_as_long_as_it_takes(group: DrivenFloor) -> None:
-    group.talk(A, 0.0, EMERGENCY)
-    group.press(B, 0.1, EMERGENCY)
-    assert group.hold(A, 0.0, 100.0) == []
-    assert group.floor.state(100.0).queue == (B,)
-
-
-def test_a_queued_user_without_the_key_has_two_seconds_to_press_it(group: DrivenFloor) -> None:
-    group.press(A, 1.0)
-    group.press(B, 1.1)
-    group.floor.release(B, 1.2)  # keeps its place
-    group.press(C, 1.3)
-    assert taken(group.floor.release(A, 1.5)) == [B]
-    assert group.run(3.4) == []
-    events = group.run(3.5)
-    assert events[0] == cut(B, Cause.NOT_CONFIRMED)
-    assert taken(events) == [C]
-
-
-@pytest.mark.parametrize("how", ["request", "alive"])
-def test_a_queued_user_confirms_with_the_key(group: DrivenFloor, how: str) -> None:
-    group.press(A, 1.0)
-    group.floor.request(B, NORMAL, 1.1, holding=False)
-    group.floor.release(A, 1.5)
-    if how == "request":
-        assert isinstance(group.press(B, 3.0)[0], Granted)
-    else:
-        group.floor.alive(B, 3.0)
-    group.floor.voice(B, True, 3.9)  # a second for the first packet counts from the confirmation
-    assert group.hold(B, 3.0, 10.0) == []
-    assert group.talker == B
-
-
-def test_a_queued_user_whose_path_closed_is_passed_over_and_keeps_the_place(group: DrivenFloor) -> None:
-    group.press(A, 1.0)
-    group.press(B, 1.1)
-    group.press(C, 1.2)
-    group.floor.path(B, False, 1.3)
-    assert taken(group.floor.release(A, 1.4)) == [C]
-    assert taken(group.floor.release(C, 1.6)) == []
-    assert taken(group.floor.path(B, True, 1.7)) == [B]
-
-
-def test_asking_again_with_less_urgency_keeps_the_place(group: DrivenFloor) -> None:
-    group.press(A, 1.0, EMERGENCY)
-    group.press(B, 1.1, PERIL)
-    group.press(C, 1.2, PERIL)
-    group.press(B, 1.3)
-    assert group.floor.state(1.3).queue == (B, C)
-    group.press(C, 1.4, ALL_CALL)
-    assert group.floor.state(1.4).queue == (C, B)
-
-
-def test_the_queue_follows_a_change_of_priority(group: DrivenFloor) -> None:
-    group.press(A, 1.0)
-    group.press(B, 1.1)
-    group.press(C, 1.2)
-    assert group.floor.change(C, Rights(priority=6), 1.3) == [
-        Queued(leg=C, position=1, size=2),
-        Queued(leg=B, position=2, size=2),
-    ]
-
-
-def test_in_an_emergency_state_normal_and_peril_wait_alike(group: DrivenFloor) -> None:
-    group.floor.set_emergency(True, 0.5)
-    group.press(A, 1.0, EMERGENCY)
-    group.press(B, 1.1)
-    group.press(C, 1.2, PERIL)
-    assert group.floor.state(1.2).queue == (B, C)
-
-
-def test_who_waited_too_long_must_let_the_key_go() -> None:
-    group = DrivenFloor(FloorRules(queue_wait=0.5))
-    group.press(A, 1.0)
-    group.press(B, 1.1)
-    group.press(C, 1.1)
-    group.floor.cancel(C, 1.2)
-    group.press(B, 1.4)  # does not prolong it
-    assert group.run(1.7) == [Unqueued(leg=B, cause=Cause.WAITED)]
-    assert group.press(B, 1.8) == [Denied(leg=B, cause=Cause.KEY_HELD, talker=A)]
-    assert isinstance(group.press(C, 1.8)[0], Queued)
-
-
-# ---- taking over ----
-
-
-@pytest.mark.parametrize(
-    ("held", "asked"), [(NORMAL, PERIL), (PERIL, ALL_CALL), (ALL_CALL, EMERGENCY), (NORMAL, EMERGENCY)]
-)
-def test_a_higher_urgency_takes_over_whatever_the_priority(
-    group: DrivenFloor, held: Urgency, asked: Urgency
-) -> None:
-    group.talk(CHIEF, 1.0, held)
-    assert group.press(A, 1.5, asked)[:2] == [
-        cut(CHIEF, Cause.PRE_EMPTED),
-        Granted(leg=A, until=None if asked is EMERGENCY else 31.5, urgency=asked, sequence=2),
-    ]
-    assert group.press(CHIEF, 1.6) == [Denied(leg=CHIEF, cause=Cause.KEY_HELD, talker=A)]
-
-
-def test_priority_alone_does_not_take_over(group: DrivenFloor) -> None:
-    group.press(A, 1.0)
-    group.add(B, Rights(priority=15))
-    assert isinstance(group.press(B, 1.1)[0], Queued)
-
-
-@pytest.mark.parametrize(
-    ("priority", "barge_in", "takes"),
-    [(8, False, True), (9, False, False), (9, True, True), (10, True, False)],
-)
-def test_talker_override_takes_over_lower_and_by_barging_in_equal_priority(
-    group: DrivenFloor, priority: int, barge_in: bool, takes: bool
-) -> None:
-    group.add(A, Rights(priority=priority))
-    group.press(A, 1.0)
-    assert (taken(group.press(CHIEF, 1.1, barge_in=barge_in)) == [CHIEF]) is takes
-
-
-def test_barging_in_without_the_right_to_override_is_a_press(group: DrivenFloor) -> None:
-    group.press(A, 1.0)
-    assert isinstance(group.press(B, 1.1, barge_in=True)[0], Queued)
-
-
-def test_talker_override_does_not_reach_a_more_urgent_call(group: DrivenFloor) -> None:
-    group.press(A, 1.0, PERIL)
-    assert isinstance(group.press(CHIEF, 1.1)[0], Queued)
-
-
-def test_talker_override_lets_last_words_be_heard(group: DrivenFloor) -> None:
-    group.talk(A, 1.0)
-    group.floor.release(A, 1.5)
-    assert group.press(CHIEF, 1.6) == [Queued(leg=CHIEF, position=1, size=1)]
-    assert taken(group.floor.voice(A, False, 1.8)) == [CHIEF]
-
-
-def test_an_emergency_does_not_wait_for_last_words(group: DrivenFloor) -> None:
-    group.talk(A, 1.0)
-    group.floor.release(A, 1.5)
-    assert group.press(B, 1.6, EMERGENCY)[0] == cut(A, Cause.PRE_EMPTED)
-    assert group.talker == B
-
-
-def test_only_an_emergency_of_higher_priority_takes_over_an_emergency(group: DrivenFloor) -> None:
-    group.press(A, 1.0, EMERGENCY)
-    assert group.press(B, 1.1, EMERGENCY) == [Queued(leg=B, position=1, size=1)]
-    assert isinstance(group.press(CHIEF, 1.2, ALL_CALL)[0], Queued)
-    assert taken(group.press(CHIEF, 1.3, EMERGENCY)) == [CHIEF]
-
-
-def test_an_emergency_needs_no_key_to_be_let_go_first(group: DrivenFloor) -> None:
-    group.talk(A, 1.0)
-    group.press(B, 1.5, PERIL)
-    assert taken(group.press(A, 1.6, EMERGENCY)) == [A]
-
-
-def test_the_holder_raises_its_own_call(group: DrivenFloor) -> None:
-    group.press(A, 1.0)
-    assert group.press(A, 1.5, EMERGENCY) == [
-        Granted(leg=A, until=None, urgency=EMERGENCY, sequence=2),
-        Taken(leg=A, urgency=EMERGENCY, since=1.0, sequence=2),
-    ]
-    assert group.press(A, 1.8)[0] == Granted(leg=A, until=None, urgency=EMERGENCY, sequence=2)
-
-
-# ---- carriers ----
-
-
-def test_a_carrier_takes_the_floor_from_whoever_talks(group: DrivenFloor) -> None:
-    group.talk(A, 1.0, ALL_CALL)
-    assert group.floor.carrier(RADIO, True, 1.5) == [
-        cut(A, Cause.COLLISION),
-        Granted(leg=RADIO, until=31.5, urgency=NORMAL, sequence=2),
-        Taken(leg=RADIO, urgency=NORMAL, since=1.5, sequence=2, by_carrier=True),
-    ]
-    assert group.floor.carrier(RADIO, True, 1.6) == []
-
-
-def test_a_carrier_needs_no_keep_alive_but_voice(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    group.floor.voice(RADIO, True, 1.5)
-    assert group.run(20.0) == []
-    group.floor.voice(RADIO, False, 20.15)
-    assert group.run(21.01)[0] == Lost(leg=RADIO, why="voice")
-    assert group.talker is None
-
-
-def test_a_lost_carrier_comes_back_with_its_voice(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    assert group.run(2.0)[0] == Lost(leg=RADIO, why="voice")
-    group.run(10.0)
-    assert taken(group.floor.voice(RADIO, True, 11.0)) == [RADIO]
-    group.floor.carrier(RADIO, False, 12.0)
-    group.run(20.0)
-    group.floor.voice(RADIO, False, 20.0)
-    assert group.floor.voice(RADIO, True, 21.0) == []
-
-
-def test_an_emergency_keeps_the_floor_against_a_carrier_and_both_are_known(group: DrivenFloor) -> None:
-    group.talk(A, 1.0, EMERGENCY)
-    assert group.floor.carrier(RADIO, True, 1.5) == [Collision(legs=(A, RADIO))]
-    assert group.floor.state(1.5).over == (RADIO,)
-    group.floor.voice(A, False, 1.6)
-    events = group.floor.release(A, 1.8)  # the carrier is still there
-    assert taken(events) == [RADIO]
-    assert group.floor.state(1.8).over == ()
-
-
-def test_a_second_carrier_collides_and_follows(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    assert group.floor.carrier(OTHER_RADIO, True, 1.5) == [Collision(legs=(RADIO, OTHER_RADIO))]
-    assert taken(group.floor.carrier(RADIO, False, 1.8)) == [OTHER_RADIO]
-
-
-def test_a_second_carrier_that_goes_first_leaves_no_mark(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    group.floor.carrier(OTHER_RADIO, True, 1.5)
-    assert group.floor.carrier(OTHER_RADIO, False, 1.6) == []
-    assert group.floor.state(1.6).over == ()
-
-
-def test_a_taken_over_carrier_is_not_told_and_stays_marked_until_it_lets_go(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    assert group.press(A, 1.5, EMERGENCY)[0] == cut(RADIO, Cause.PRE_EMPTED, told=False)
-    assert group.floor.state(1.5).over == (RADIO,)
-    assert taken(group.floor.release(A, 1.8)) == []  # it was cut: its next spurt counts, not this one
-    group.floor.carrier(RADIO, False, 3.0)
-    assert group.floor.state(3.0).over == ()
-    assert taken(group.floor.carrier(RADIO, True, 3.5)) == [RADIO]
-
-
-def test_a_stuck_carrier_is_cut_at_the_limit(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 0.0)
-    group.floor.voice(RADIO, True, 0.1)
-    assert group.run(30.0)[:2] == [
-        Warned(leg=RADIO, seconds_left=5.0),
-        cut(RADIO, Cause.TALK_LIMIT, told=False),
-    ]
-    assert group.talker is None
-
-
-def test_a_half_duplex_talker_is_cut_but_not_told(group: DrivenFloor) -> None:
-    group.add(LegId("sat"), Rights(), "satellite")
-    group.talk(LegId("sat"), 1.0)
-    assert group.press(CHIEF, 1.5)[0] == cut(LegId("sat"), Cause.PRE_EMPTED, told=False)
-    assert group.floor.state(1.5).over == (LegId("sat"),)
-    group.floor.release(LegId("sat"), 2.0)
-    assert group.floor.state(2.0).over == ()
-
-
-def test_a_carrier_that_comes_again_in_its_own_tail_is_a_new_grant(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    group.floor.voice(RADIO, True, 1.1)
-    group.floor.carrier(RADIO, False, 5.0)
-    assert group.floor.carrier(RADIO, True, 5.1)[0] == Released(leg=RADIO)
-    assert group.talker == RADIO
-
-
-def test_a_carrier_does_not_collide_with_the_tail_of_another(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    group.floor.voice(RADIO, True, 1.1)
-    group.floor.carrier(RADIO, False, 5.0)
-    assert taken(group.floor.carrier(OTHER_RADIO, True, 5.1)) == [OTHER_RADIO]
-
-
-def test_after_an_emergency_the_next_emergency_comes_before_a_carrier(group: DrivenFloor) -> None:
-    group.press(A, 1.0, EMERGENCY)
-    group.press(C, 1.1)
-    group.press(B, 1.1, EMERGENCY)
-    group.floor.carrier(RADIO, True, 1.2)
-    assert taken(group.floor.release(A, 1.3)) == [B]
-    assert taken(group.floor.release(B, 1.4)) == [RADIO]
-
-
-def test_the_urgency_of_a_carrier_that_collides_is_kept(group: DrivenFloor) -> None:
-    group.press(A, 1.0, EMERGENCY)
-    group.press(RADIO, 1.1, PERIL)
-    assert group.press(RADIO, 1.2) == [Collision(legs=(A, RADIO))]
-    assert group.floor.release(A, 1.3)[1] == Granted(leg=RADIO, until=31.3, urgency=PERIL, sequence=2)
-
-
-def test_a_lost_carrier_that_let_go_counts_again(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    group.run(2.0)
-    group.floor.carrier(RADIO, False, 2.1)
-    group.press(A, 3.0, EMERGENCY)
-    group.floor.carrier(RADIO, True, 3.1)
-    assert taken(group.floor.release(A, 3.2)) == [RADIO]
-
-
-def test_a_carrier_that_may_not_talk_is_not_heard_until_it_may(group: DrivenFloor) -> None:
-    group.floor.change(RADIO, Rights(talk=False), 0.0)
-    assert group.floor.carrier(RADIO, True, 1.0) == [Denied(leg=RADIO, cause=Cause.RECEIVE_ONLY)]
-    assert taken(group.floor.change(RADIO, Rights(), 2.0)) == [RADIO]
-
-
-def test_a_radio_emergency_takes_over_another_carrier(group: DrivenFloor) -> None:
-    group.floor.carrier(RADIO, True, 1.0)
-    assert taken(group.press(OTHER_RADIO, 1.5, EMERGENCY)) == [OTHER_RADIO]
-
-
-def test_a_carrier_of_a_refusable_leg_counts_as_request_and_release(group: DrivenFloor) -> None:
-    assert taken(group.floor.carrier(A, True, 1.0)) == [A]
-    assert group.floor.carrier(A, False, 1.5)[0] == Released(leg=A)
 
 
 # ---- members ----

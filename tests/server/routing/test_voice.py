@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -20,10 +19,10 @@ from server.model.ports import Answer, DispatchNode, VoiceListener, VoiceRoute
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
 from support.fake_media_link import FakeMedia
+from support.routing_bench import sdp
 from support.waiting import until
 
-DATA = Path(__file__).resolve().parents[2] / "data" / "sdp"
-OFFER = (DATA / "chromium-voice.offer.sdp").read_text(encoding="utf-8")
+OFFER = sdp("chromium-voice")
 
 
 class Site:

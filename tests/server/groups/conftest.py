@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from support.driven_floor import DrivenFloor
+
+
+@pytest.fixture
+def group() -> DrivenFloor:
+    return DrivenFloor()
