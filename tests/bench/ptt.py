@@ -10,15 +10,13 @@ import asyncio
 import contextlib
 import dataclasses
 import re
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
+from bench.command import run
 from bench.echo import Echo, StartEcho
 from bench.listeners import Ear, ListenEcho, Listeners, OpenConsoles, OpenListeners, TakeHeard
 from bench.machine import machine, versions
@@ -28,6 +26,7 @@ from bench.processes import between, read
 from bench.ptt_report import Measurements, MouthToEar, Press, Report, Stage, is_live, make_report
 from bench.publishers import Publish, Publishers, SetSending
 from bench.report import MIN_IDLE
+from bench.report_head import first_lines, json_of
 from bench.subject import Subject, running_subject
 from bench.talk_client import Seat, TalkSite
 from bench.talkers import OpenTalkers, Pressed, SendEcho, TakePresses, Talk, Talkers
@@ -209,8 +208,8 @@ class Load:
         ear: Ear = await ears.ask(TakeHeard())
         others: Ear = await crowd.ask(TakeHeard())
         shares: dict[str, float] = {}
-        for pid, one in spent.items():
-            shares[processes[pid]] = shares.get(processes[pid], 0.0) + one.cpu_ns / 1e9 / one.seconds
+        for pid, used in spent.items():
+            shares[processes[pid]] = shares.get(processes[pid], 0.0) + used.cpu_ns / 1e9 / used.seconds
         granted = sum(press.sent for press in presses if press.state == "granted")
         stage = Stage(
             groups=groups,
@@ -278,26 +277,13 @@ def text_of(report: Report) -> str:
         "mouth_to_ear_ms_p50",
         "mouth_to_ear_ms_p95",
     ]
-    lines = [
-        f"{report.machine['processor']}, {report.machine['cores']} cores; fengsui {report.versions['fengsui']}"
-    ]
-    for name in names:
-        value = getattr(report, name)
-        shown = "-" if value is None else f"{value:g}"
-        lines.append(f"{name:22} {shown:>9}   {TO_REACH.get(name, '')}".rstrip())
+    lines = first_lines(report, names, TO_REACH)
     for groups, figures in report.by_groups.items():
         some = {name: figures[name] for name in names if name in figures}
         lines.append(f"{groups} groups: " + ", ".join(f"{name} {value}" for name, value in some.items()))
     lines.append("idle: " + ", ".join(f"{name} {share:.0%}" for name, share in report.idle.items()))
     lines += [f"{name}: {why}" for name, why in report.reasons.items()]
     return "\n".join(lines)
-
-
-async def _interruptible(plan: Plan) -> Measurements:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await measure(plan)
 
 
 def plan_of(arguments: Sequence[str]) -> tuple[Plan, bool]:
@@ -332,15 +318,8 @@ def plan_of(arguments: Sequence[str]) -> tuple[Plan, bool]:
 
 def main(arguments: Sequence[str]) -> int:
     plan, as_json = plan_of(arguments)
-    try:
-        report = make_report(asyncio.run(_interruptible(plan)))
-    except BenchFailed as failed:
-        print(f"✗ {failed}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        return 130
-    print(msgspec.json.encode(report).decode() if as_json else text_of(report))
-    return 0
+    said = json_of if as_json else text_of
+    return run(measure(plan), lambda measured: said(make_report(measured)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from bench.report import MIN_DELIVERED, MIN_IDLE, percentile
+from bench.report_head import Head
 
 STEP_MS: Final = 20  # of sound in one packet
 CATCH_UP: Final = 5  # what was kept leaves at 1.25 times its pace: so many times as long as the grant took
@@ -108,13 +109,9 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     broken_off: str = ""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(Head, frozen=True, kw_only=True):
     """The one object. A figure that is null has a sentence in `reasons` under its name."""
 
-    bench: str
-    machine: dict[str, str | int | float]
-    versions: dict[str, str]
-    method: dict[str, object]
     grant_ms_p50: float | None
     grant_ms_p95: float | None
     grant_ms_p99: float | None

@@ -10,15 +10,13 @@ import asyncio
 import contextlib
 import dataclasses
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from bench import janus
 from bench.bare_loop import running_bare_loop
+from bench.command import run
 from bench.cost import CostRounds, Reference
 from bench.half_load import measure_half_load
 from bench.machine import machine, versions
@@ -26,6 +24,7 @@ from bench.plan import NORMAL, PUBLISHERS, QUICK, Plan, say
 from bench.probes import Probes
 from bench.publishers import Publishers, SendPlain
 from bench.report import HalfLoad, Measurements, Report, make_report
+from bench.report_head import first_lines, json_of
 from bench.subject import running_subject
 from bench.viewers import JoinJanus, OpenPlain, Viewers
 from bench.workers import BenchFailed, worker
@@ -113,27 +112,19 @@ async def measure(plan: Plan) -> Measurements:
 
 def text_of(report: Report) -> str:
     """For people: the figures, what is to be reached, and what is missing and why."""
-    figures = {
-        name: getattr(report, name)
-        for name in (
-            "cpu_us_per_packet",
-            "ratio_to_janus",
-            "ratio_to_bare_loop",
-            "ratio_flat",
-            "kb_per_viewer",
-            "join_ms_p95",
-            "added_delay_ms_p50",
-            "added_delay_ms_p95",
-            "added_delay_ms_p99",
-            "direct_delay_ms_p99",
-        )
-    }
-    lines = [
-        f"{report.machine['processor']}, {report.machine['cores']} cores; fengsui {report.versions['fengsui']}"
+    names = [
+        "cpu_us_per_packet",
+        "ratio_to_janus",
+        "ratio_to_bare_loop",
+        "ratio_flat",
+        "kb_per_viewer",
+        "join_ms_p95",
+        "added_delay_ms_p50",
+        "added_delay_ms_p95",
+        "added_delay_ms_p99",
+        "direct_delay_ms_p99",
     ]
-    for name, value in figures.items():
-        shown = "-" if value is None else f"{value:g}"
-        lines.append(f"{name:22} {shown:>9}   {TO_REACH.get(name, '')}".rstrip())
+    lines = first_lines(report, names, TO_REACH)
     for title, by in (
         ("us per packet", report.cpu_us_per_packet_by_subject),
         ("us per packet by fan-out", report.cpu_us_per_packet_by_viewers),
@@ -141,16 +132,6 @@ def text_of(report: Report) -> str:
         lines.append(f"{title}: " + ", ".join(f"{name} {value}" for name, value in by.items()))
     lines += [f"{name}: {why}" for name, why in report.reasons.items()]
     return "\n".join(lines)
-
-
-async def _interruptible(plan: Plan) -> Measurements:
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _cancel, asyncio.current_task())
-    return await measure(plan)
-
-
-def _cancel(task: asyncio.Task[object] | None) -> None:
-    if task is not None:
-        task.cancel()
 
 
 def plan_of(arguments: Sequence[str]) -> tuple[Plan, bool]:
@@ -181,15 +162,8 @@ def plan_of(arguments: Sequence[str]) -> tuple[Plan, bool]:
 
 def main(arguments: Sequence[str]) -> int:
     plan, as_json = plan_of(arguments)
-    try:
-        report = make_report(asyncio.run(_interruptible(plan)))
-    except BenchFailed as failed:
-        print(f"✗ {failed}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        return 130
-    print(msgspec.json.encode(report).decode() if as_json else text_of(report))
-    return 0
+    said = json_of if as_json else text_of
+    return run(measure(plan), lambda measured: said(make_report(measured)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from bench.report_head import Head
+
 MIN_IDLE: Final = 0.10  # of the machine; with less a result is void
 MIN_DELIVERED: Final = (
     0.95  # of what should have arrived; a key frame may be under way when counting begins or ends
@@ -118,13 +120,9 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     broken_off: dict[str, str] = {}
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(Head, frozen=True, kw_only=True):
     """The one object. A figure that is null has a sentence in `reasons` under its name."""
 
-    bench: str
-    machine: dict[str, str | int | float]
-    versions: dict[str, str]
-    method: dict[str, object]
     cpu_us_per_packet: float | None
     ratio_to_janus: float | None
     ratio_to_bare_loop: float | None
