@@ -5,44 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from support.browser import Identity, command, invite, screenshot
-from support.chromium import chromium
-from support.running_server import RunningServer, running_server
+from support.browser import command, invite, screenshot
+from support.running_server import RunningServer
 from support.talk_console import TalkConsole
-from support.talk_page import write_microphone
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GROUP = "文县搜救"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def talking_browser(
-    identity: Identity, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Browser]:
-    path: Path = tmp_path_factory.mktemp("microphone") / "voice.wav"
-    write_microphone(path)
-    async with chromium(identity.flag, f"--use-file-for-fake-audio-capture={path}") as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def server(
-    identity: Identity, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RunningServer]:
-    async with running_server(
-        folder=identity.data_folder(tmp_path_factory.mktemp("talk")),
-        limits={"logins_per_minute": 600, "requests_per_minute": 6000},
-    ) as running:
-        await running.setup_admin()
-        await running.add_user("wang", "dispatcher")
-        yield running
 
 
 Pair = tuple[TalkConsole, TalkConsole]
@@ -51,6 +25,7 @@ Pair = tuple[TalkConsole, TalkConsole]
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def consoles(talking_browser: Browser, server: RunningServer) -> AsyncIterator[Pair]:
     """The chief and Wang, on shift, with a group that the chief has made."""
+    await server.add_user("wang", "dispatcher")
     chief = await TalkConsole.on_shift(talking_browser, server, "chief")
     wang = await TalkConsole.on_shift(talking_browser, server, "wang")
     await chief.page.get_by_role("button", name="新建组").click()
