@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from server.groups.attached import Attached
 from server.groups.floor import Urgency
@@ -10,9 +11,16 @@ from server.groups.registry import Groups
 from server.model.clock import Clock
 from server.model.ids import DeviceId, GroupId, LegId, SpurtId, UnitId, UserId
 from server.model.uuid7 import new_id
-from server.recordings.recorder import SpurtRecorder
 from server.recordings.spurts import Place, Spurt, SpurtGroup, Talker
 from server.signalling.messages import Position
+
+
+class Recorder(Protocol):
+    """What is asked of `SpurtRecorder` here."""
+
+    def begin(self, spurt: Spurt) -> str: ...
+
+    def end(self, spurt_id: SpurtId, ended: float) -> None: ...
 
 
 class SpurtLog:
@@ -20,7 +28,7 @@ class SpurtLog:
 
     def __init__(
         self,
-        recorder: SpurtRecorder,
+        recorder: Recorder,
         groups: Groups,
         clock: Clock,
         place: Callable[[UnitId], Position | None],

@@ -19,7 +19,7 @@ from server.groups.patches import Patches
 from server.groups.registry import Groups
 from server.groups.show import GroupShow
 from server.groups.spurts import SpurtLog
-from server.model.ids import DeviceId, GroupId, LegId, MediaSessionId, UnitId
+from server.model.ids import DeviceId, GroupId, LegId, MediaSessionId, SpurtId, UnitId
 from server.model.ports import Answer, VoiceRoute
 from server.recordings.spurts import Spurt
 from server.signalling.talk import Floor, FloorTold, VoiceSlot
@@ -55,8 +55,8 @@ class Recorder:
         self.open[spurt.id] = spurt
         return f"{spurt.id}.ogg"
 
-    def end(self, spurt: str, ended: float) -> None:
-        del self.open[spurt]
+    def end(self, spurt_id: SpurtId, ended: float) -> None:
+        del self.open[spurt_id]
 
 
 class Node:
@@ -94,7 +94,7 @@ class Dispatch(RuleBasedStateMachine):
         self.groups = make_groups(self.clock)
         self.store = EntityStore(1)
         self.recorder = Recorder()
-        spurts = SpurtLog(self.recorder, self.groups, self.clock, lambda unit: None)  # type: ignore[arg-type]
+        spurts = SpurtLog(self.recorder, self.groups, self.clock, lambda unit: None)
         show = GroupShow(self.store, self.clock, lambda member: member.subject)
         self.exchange = Exchange(self.groups, Node(), spurts, show, self.clock, FloorRules(), Alone())
         self.exchange.regroup()
