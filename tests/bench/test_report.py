@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -59,8 +60,8 @@ def half_load(*, idle: float = 0.4, joins_idle: float = 0.4) -> HalfLoad:
     )
 
 
-def measurements(**changes: object) -> Measurements:
-    plain: dict[str, object] = {
+def measurements(**changes: Any) -> Measurements:
+    plain: dict[str, Any] = {
         "machine": {"processor": "made up", "cores": 2},
         "versions": {"fengsui": "0"},
         "parameters": {"rounds": 3},
@@ -78,7 +79,7 @@ def measurements(**changes: object) -> Measurements:
         "memory_kb": {0: 100_000, 400: 180_000},
         "half_load": [half_load()],
     }
-    return Measurements(**(plain | changes))  # type: ignore[arg-type]
+    return Measurements(**(plain | changes))
 
 
 def test_the_figures_by_name() -> None:

@@ -66,9 +66,10 @@ async def test_the_first_20_ms_are_heard_by_the_group_and_by_nobody_else(net: Ne
     await outsider.tune(EVERYBODY)
     answers = await speak(talker, "搜救")
     assert answers[0]["state"] == "granted"
-    for hearing in (listener, net.officer):
-        await until(lambda hearing=hearing: has(hearing.ears.all(), 1000.0, 20))  # type: ignore[misc]
-        assert abs(pitches(hearing.ears.all())[0] - MARKER) <= 60  # the very first 20 ms
+    hearing = (listener, net.officer)
+    await until(lambda: all(has(each.ears.all(), 1000.0, 20) for each in hearing))
+    for each in hearing:
+        assert abs(pitches(each.ears.all())[0] - MARKER) <= 60  # the very first 20 ms
     assert len(outsider.ears.all()) == 0
     assert len(talker.ears.all()) == 0
     assert listener.slots[0]["group"] == made["group"]
@@ -255,13 +256,13 @@ async def test_the_media_process_dies_and_talk_goes_on_after_a_new_sound_path(ne
     os.kill(media_pid(net.server), signal.SIGKILL)
     await talker.until_told("revoked")
     await talker.let_go()
+    await until(lambda: net.server.log().count("media is up") >= 2)
     for each in (talker, listener):
         assert each.step == "lost"
         assert each.peer is not None
         await each.peer.close()
         each.ears.heard.clear()
         each.microphone = type(each.microphone)(each.microphone.pitch)
-        await until(lambda each=each: net.server.log().count("media is up") >= 2)  # type: ignore[misc]
         await each.open()
     await speak(talker, EVERYBODY)
     await until(lambda: has(listener.ears.all(), 1000.0))

@@ -203,11 +203,10 @@ async def test_every_press_is_answered_and_each_group_hears_its_one_talker(net: 
         assert sorted(said[:PATHS]) == [("granted", ""), ("queued", "")]
         assert said[PATHS:] == [("denied", "no_path")] * (PHONES - PATHS)
         talkers.append(net.of(number)[0 if said[0][0] == "granted" else 1])
-    for number, talker in enumerate(talkers):
+    for talker in talkers:
         wanted = (await talker.client.do("floor.request", groups=[talker.group]))["answers"][0]["sequence"]
         assert wanted > 0
-        for phone in net.of(number):
-            await until(lambda phone=phone: phone.floor["state"] == "taken", PATIENCE)  # type: ignore[misc]
+    await until(lambda: all(phone.floor["state"] == "taken" for phone in net.phones), PATIENCE)
     listeners = [net.of(number)[1 - net.of(number).index(talkers[number])] for number in range(GROUPS)]
     await until(lambda: all(phone.path and phone.path.heard for phone in listeners), PATIENCE)
     await asyncio.sleep(0.5)  # in which anything of another group would be heard

@@ -254,7 +254,9 @@ async def test_a_bug_in_a_request_is_answered(node: Node, monkeypatch: pytest.Mo
     assert node.outbox.pop() == Done(number=8)
 
 
-async def test_a_bug_that_one_peer_runs_into_ends_that_peer_alone(node: Node) -> None:
+async def test_a_bug_that_one_peer_runs_into_ends_that_peer_alone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     identity, _ = shared_identity()
     for number in (1, 2):
         add = AddTransport(transport=number, kind=TransportKind.WEBRTC, ufrags=(f"srv{number}",))
@@ -273,7 +275,7 @@ async def test_a_bug_that_one_peer_runs_into_ends_that_peer_alone(node: Node) ->
     def bug(path: Path, data: bytes, now: float) -> Steps:
         raise ZeroDivisionError
 
-    node._peers[1].stun_received = bug  # type: ignore[method-assign]
+    monkeypatch.setattr(node._peers[1], "stun_received", bug)
     path = Path(listener=1, local=Address("127.0.0.1", 1), remote=Address("127.0.0.1", 2))
     for number in (1, 2):
         node.take((StunReceived(transport=number, path=path, data=b"junk"),), 1.0)

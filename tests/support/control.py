@@ -19,7 +19,7 @@ from server.auth.sessions import Session, Sessions
 from server.auth.users import User
 from server.groups.floor import FloorRules
 from server.media_events import MediaEvents
-from server.model.ids import DeviceId, StreamId, UserId
+from server.model.ids import ClientId, DeviceId, StreamId, UserId
 from server.model.uuid7 import new_id
 from server.positions.store import Positions
 from server.recordings.index import SpurtIndex
@@ -141,7 +141,7 @@ class Control:
             address="192.0.2.7",
             base=BASE,
         )
-        client = Client((f"{who.role}:{who.id}", secrets.token_hex(8)), admission)  # type: ignore[arg-type]
+        client = Client((f"{who.role}:{who.id}", ClientId(secrets.token_hex(8))), admission)
         return client
 
     # what clients see

@@ -19,7 +19,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pylibsrtp import Error as SrtpError
@@ -29,7 +29,7 @@ from media.relay.messages import SrtpProfile
 from media.rtp import rtcp, twcc
 from media.transport import stun
 from media.transport.certificate import Identity, make_identity
-from media.transport.dtls import DtlsAssociation, DtlsFactory, DtlsRole, Handshaken, Transmit
+from media.transport.dtls import DtlsAssociation, DtlsEvent, DtlsFactory, DtlsRole, Handshaken, Transmit
 from support.shared_drain import HEAD, Arrived, SharedDrain
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -396,8 +396,8 @@ class CountingPeer:
             if self._dtls is not None:
                 self._take(self._dtls.start(now), now)
 
-    def _take(self, events: object, now: float) -> None:
-        for event in events:  # type: ignore[attr-defined]  # a tuple of DTLS events
+    def _take(self, events: Iterable[DtlsEvent], now: float) -> None:
+        for event in events:
             if isinstance(event, Transmit):
                 self._transmit(event.data)
             elif isinstance(event, Handshaken):

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 
 import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
 
 from media.agent import colour_code
 from media.rtp import h264, rtcp, rtx, vp8
@@ -121,10 +123,10 @@ class DecodingViewer:
                 self._ask_key_frame(time.monotonic())
                 return
             self._broken, self._decoder = False, av.CodecContext.create(DECODERS[kind], "r")
-        assert self._decoder is not None
+        assert isinstance(self._decoder, VideoCodecContext)
         data = b"".join(_vp8(packet) if kind == VP8 else _h264(packet) for packet in frame)
-        for picture in self._decoder.decode(av.Packet(data)):  # type: ignore[attr-defined]  # of a video codec
-            code = colour_code.read(picture.to_ndarray(format="gray"))
+        for picture in self._decoder.decode(av.Packet(data)):
+            code = colour_code.read(np.asarray(picture.to_ndarray(format="gray"), dtype=np.uint8))
             if code is not None:
                 self.codes.append((*code, time.time()))
 

@@ -19,7 +19,7 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcconfiguration import RTCBundlePolicy
-from av import VideoFrame
+from av import AudioFrame, VideoFrame
 from numpy.typing import NDArray
 
 from media.agent import colour_code
@@ -217,4 +217,5 @@ class Player:
     async def samples(self, within: float = 10.0) -> int:
         """The loudest sample of the next audio frame."""
         frame = await asyncio.wait_for(self._tracks["audio"].recv(), within)
-        return int(np.abs(frame.to_ndarray().astype(np.int32)).max())  # type: ignore[union-attr]
+        assert isinstance(frame, AudioFrame)
+        return int(np.abs(frame.to_ndarray().astype(np.int32)).max())

@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pylibsrtp import Error, Policy, Session
 
@@ -116,9 +116,9 @@ class Bench:
     def counter(self, name: str) -> int:
         return self.engine.statistics().counters.get(name, 0)
 
-    def peer(self, transport: int, **options: object) -> Peer:
+    def peer(self, transport: int, **options: Any) -> Peer:
         """A connected WebRTC peer."""
-        peer = Peer(self, transport, **options)  # type: ignore[arg-type]
+        peer = Peer(self, transport, **options)
         self.peers.append(peer)
         return peer
 
@@ -162,6 +162,7 @@ class Peer:
         self.rtcp: list[RtcpPacket] = []
         self.other: list[bytes] = []
         self.damaged = 0  # what did not authenticate
+        self.transport_sequence = 0
         self.drop: Callable[[RtpPacket], bool] = lambda _: False
         self.socket = self._open()
         bench.apply(
@@ -308,7 +309,6 @@ class Vp8Stream:
         self.names = names
         self.payload_type = payload_type
         self.sent: list[RtpPacket] = []
-        self.transport_sequence = 0
         self.number = 0
 
     def make(
@@ -356,8 +356,8 @@ class Vp8Stream:
 
     def peer_sequence(self) -> int:
         """The next transport-wide number of the peer."""
-        number = getattr(self.peer, "transport_sequence", 0)
-        self.peer.transport_sequence = (number + 1) & 0xFFFF  # type: ignore[attr-defined]
+        number = self.peer.transport_sequence
+        self.peer.transport_sequence = (number + 1) & 0xFFFF
         return number
 
     def frame(

@@ -64,6 +64,9 @@ class Listening:
     def slot_changed(self, session: MediaSessionId, slot: int, state: SlotState) -> None:
         self.slots.append((session, slot, state))
 
+    def voice_activity(self, session: MediaSessionId, active: bool, clipped: float) -> None:
+        raise AssertionError("nobody speaks here")
+
     def recording_state(self, report: RecordingReport) -> None:
         self.recordings.append(report)
 

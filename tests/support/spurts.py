@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from media.egress.ogg import OggOpusWriter
 from server.model.ids import SpurtId, UnitId, UserId
@@ -23,7 +24,7 @@ def spurt(
     unit: str = "unit-1",
     user: str = "user-1",
     emergency: bool = False,
-    **fields: object,
+    **fields: Any,
 ) -> Spurt:
     return Spurt(
         id=SpurtId(new_id(started)),
@@ -32,7 +33,7 @@ def spurt(
         talker=Talker(name=name, leg="phone", unit=UnitId(unit), user=UserId(user)),
         emergency=emergency,
         place=Place(lat=30.5, lon=114.3, accuracy=8.0),
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 

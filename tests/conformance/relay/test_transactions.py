@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -49,8 +50,8 @@ from support.relay import (
 )
 
 
-def refused_sink(**changes: object) -> AddSink:
-    fields: dict[str, object] = {
+def refused_sink(**changes: Any) -> AddSink:
+    fields: dict[str, Any] = {
         "sink": 30,
         "kind": MediaKind.VIDEO,
         "codecs": (TO_VP8,),
@@ -58,7 +59,7 @@ def refused_sink(**changes: object) -> AddSink:
         "ssrc": 9,
         "first_sequence": 0,
     }
-    return AddSink(**(fields | changes))  # type: ignore[arg-type]
+    return AddSink(**(fields | changes))
 
 
 REFUSED: list[tuple[Command, str]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,9 +25,8 @@ F = LayerInfo(live=True, height=720, bitrate=1_500_000)
 SIMULCAST = (Q, H, F)
 
 
-def wish(sink: int, height: int = 720, **more: object) -> Wish:
-    values: dict[str, object] = {"sink": sink, "height": height, "layers": SIMULCAST, **more}
-    return Wish(**values)  # type: ignore[arg-type]
+def wish(sink: int, height: int = 720, **more: Any) -> Wish:
+    return Wish(**{"sink": sink, "height": height, "layers": SIMULCAST, **more})
 
 
 layers = st.lists(

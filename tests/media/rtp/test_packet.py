@@ -1,4 +1,5 @@
 import functools
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -107,8 +108,8 @@ def test_broken_packets(data: str, error: type[PacketError]) -> None:
 
 def test_values_that_do_not_fit_are_refused() -> None:
     def build(**changes: int) -> bytes:
-        fields = {"payload_type": 96, "sequence": 1, "timestamp": 1, "ssrc": 1, "padding_size": 0} | changes
-        return RtpPacket(**fields).to_bytes()  # type: ignore[arg-type]
+        fields: dict[str, Any] = {"payload_type": 96, "sequence": 1, "timestamp": 1, "ssrc": 1, **changes}
+        return RtpPacket(**fields).to_bytes()
 
     assert build() == bytes.fromhex("806000010000000100000001")
     for name, value in [

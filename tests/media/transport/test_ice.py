@@ -54,8 +54,8 @@ class Peer:
             use_candidate=nominate,
         )
 
-    def send(self, where: Path, now: float = 0.0, **how: object) -> list[object]:
-        return list(self.agent.receive(7, where, self.check(**how), now))  # type: ignore[arg-type]
+    def send(self, where: Path, now: float = 0.0, **how: Any) -> list[object]:
+        return list(self.agent.receive(7, where, self.check(**how), now))
 
 
 def test_a_valid_check_is_answered_and_selects_the_first_path() -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -47,8 +47,8 @@ class Site:
         self.media = media
         self.clock = FakeClock()
 
-    def request(self, method: str, path: str, **kwargs: object) -> _Answer:
-        return self.client.request(method, path, allow_redirects=False, **kwargs)  # type: ignore[arg-type]
+    def request(self, method: str, path: str, **kwargs: Any) -> _Answer:
+        return self.client.request(method, path, allow_redirects=False, **kwargs)
 
     async def publish(self, token: dict[str, str] = TOKEN, path: str = "/whip") -> str:
         """Returns the session's address."""

@@ -23,11 +23,18 @@ from server.groups.floor import (
     Taken,
     Urgency,
 )
-from server.groups.legs import Rights
+from server.groups.legs import LegKind, Rights
 from server.model.ids import FloorId, LegId
 from support.driven_floor import leg
 
-KINDS = {"a": "browser", "b": "browser", "c": "browser", "s": "satellite", "r": "radio", "q": "radio"}
+KINDS: dict[str, LegKind] = {
+    "a": "browser",
+    "b": "browser",
+    "c": "browser",
+    "s": "satellite",
+    "r": "radio",
+    "q": "radio",
+}
 names = st.sampled_from(sorted(KINDS)).map(LegId)
 rights = st.builds(
     Rights,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from server.auth.permissions import Role
@@ -14,8 +16,8 @@ def group(kind: GroupKind = GroupKind.STATIC, *members: MemberRecord) -> GroupRe
     return GroupRecord(id=GroupId("g"), name="一组", number=1, kind=kind, members=members)
 
 
-def row(kind: MemberKind, subject: str, **fields: object) -> MemberRecord:
-    return MemberRecord(kind=kind, subject=subject, **fields)  # type: ignore[arg-type]
+def row(kind: MemberKind, subject: str, **fields: Any) -> MemberRecord:
+    return MemberRecord(kind=kind, subject=subject, **fields)
 
 
 PHONE = Subject(role=Role.GUEST, unit=UnitId("u1"))

@@ -10,6 +10,7 @@ from collections import namedtuple
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -44,12 +45,12 @@ class Desk:
     audit: Audit
     changes: list[Spurt]
 
-    def begin(self, **fields: object) -> tuple[Spurt, str]:
-        made = spurt(self.clock.wallclock(), **fields)  # type: ignore[arg-type]
+    def begin(self, **fields: Any) -> tuple[Spurt, str]:
+        made = spurt(self.clock.wallclock(), **fields)
         return made, self.recorder.begin(made)
 
-    def report(self, which: Spurt, state: str, **fields: object) -> None:
-        self.recorder.state(RecordingReport(recording=which.id, state=state, **fields))  # type: ignore[arg-type]
+    def report(self, which: Spurt, state: str, **fields: Any) -> None:
+        self.recorder.state(RecordingReport(recording=which.id, state=state, **fields))
 
     def recorded(self, seconds: float = 2.0, age: float = 0.0) -> Spurt:
         """A whole spurt with its file, `age` s old."""
@@ -153,11 +154,11 @@ async def test_without_a_folder_nothing_is_recorded(tmp_path: Path) -> None:
     ],
 )
 async def test_what_media_tells_of_an_end(
-    tmp_path: Path, report: dict[str, object], state: str, detail: str
+    tmp_path: Path, report: dict[str, Any], state: str, detail: str
 ) -> None:
     async with open_desk(tmp_path) as desk:
         made, _ = desk.begin()
-        desk.recorder.state(RecordingReport(recording=made.id, **report))  # type: ignore[arg-type]
+        desk.recorder.state(RecordingReport(recording=made.id, **report))
         found = await desk.now(made)
         assert (found.state.value, found.detail, found.ended is not None) == (state, detail, True)
         assert desk.recorder.disk_full == (detail == "disk_full")

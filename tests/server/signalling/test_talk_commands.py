@@ -187,7 +187,7 @@ async def test_a_key_press_reaches_those_who_listen_and_nobody_else(net: Net) ->
     assert two.slots() == [(0, group, "一")]
     assert deaf.slots() == []
     assert net.floor(EVERYBODY).state == "taken"
-    assert net.floor(EVERYBODY).talker == one.centre.services.exchange.legs[one.public].talker()  # type: ignore[index]
+    assert net.floor(EVERYBODY).talker == one.centre.services.exchange.legs[LegId(one.public)].talker()
     one.speak(True)
     await one.let_go()
     assert net.floor(EVERYBODY).state == "tail"

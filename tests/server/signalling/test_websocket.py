@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
 
 from server.auth.permissions import Principal, Role
+from server.model.ids import MediaSessionId
 from server.model.ports import SlotState
 from server.signalling import clients as clients_module
 from server.signalling import session as session_module
@@ -44,11 +45,11 @@ async def link(hall: Desk, name: str = "三号车", hours: float = 2.0) -> tuple
     return made
 
 
-async def media(tab: Tab, kind: str = "console") -> str:
+async def media(tab: Tab, kind: str = "console") -> MediaSessionId:
     """Open the tab's media session."""
     reply = await tab.command("media.offer", kind=kind, sdp=SDP)
     assert reply["ok"], reply
-    return str(reply["result"]["session"])
+    return MediaSessionId(reply["result"]["session"])
 
 
 # ---- who may come ----
@@ -312,7 +313,7 @@ async def test_slots_and_media_steps_are_told(hall: Desk) -> None:
     session = await media(tab)
     assert (await tab.command("slot.set", session=session, wishes=[{"slot": 0, "stream": stream}]))["ok"]
     state = SlotState(state="live", stream=stream, layer="h", height=360, degraded="bandwidth")
-    hall.centre.media.slot(session, 0, state)  # type: ignore[arg-type]
+    hall.centre.media.slot(session, 0, state)
     assert await tab.until("slot") == {
         "type": "slot",
         "slot": 0,
@@ -323,7 +324,7 @@ async def test_slots_and_media_steps_are_told(hall: Desk) -> None:
         "reason": "",
         "degraded": "bandwidth",
     }
-    hall.centre.events.session_step(session, "lost", "media_restarted")  # type: ignore[arg-type]
+    hall.centre.events.session_step(session, "lost", "media_restarted")
     assert await tab.until("media") == {
         "type": "media",
         "session": session,
@@ -482,7 +483,7 @@ async def test_a_client_that_does_not_read_is_cut_off(hall: Desk, monkeypatch: p
     """H9: what is held for it is bounded, and others do not notice."""
     monkeypatch.setattr(websocket_module, "SEND_TIMEOUT", 1.0)
     raw = await greeted(hall)
-    raw.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    cast(asyncio.Transport, raw.writer.transport).pause_reading()
     other = await hall.tab(cookie=await officer(hall, name="李四"))
     held = 0
     gone = False

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from server.auth.permissions import Principal, Role
 from server.model.errors import BadRequest, NotFound, NotLoggedIn, Refused, TooMany
-from server.model.ids import DeviceId, LinkId
+from server.model.ids import DeviceId, LinkId, UnitId
 from server.signalling.messages import JoinLink, Position
 from server.units import registration
 from server.units.links import checked_hours, link_url, qr_svg
@@ -216,7 +216,7 @@ async def test_a_units_position_is_shown_and_survives_a_reload(centre: Control) 
     await new_link(centre, "三号车")
     unit = centre.unit("三号车")
     position = Position(lat=31.0, lon=121.0, accuracy=5.0, time=1.0)
-    centre.roster.set_position(centre.roster.directory.units[unit.id].id, position)  # type: ignore[index]
+    centre.roster.set_position(UnitId(unit.id), position)
     await centre.roster.reload()
     assert centre.unit("三号车").position == position
 

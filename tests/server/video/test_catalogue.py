@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from server.model.errors import AddressNotAdmitted, NotFound, StreamNotLive, Unavailable
-from server.model.ids import MediaSessionId
+from server.model.ids import MediaSessionId, StreamId
 from server.model.ports import LayerView
 from support.control import Control, control
 from support.waiting import until
@@ -98,7 +98,7 @@ async def test_the_end_tells_its_cause_and_the_device_is_away(centre: Control) -
 
 async def test_steps_of_strangers_change_nothing(centre: Control) -> None:
     centre.media.events.session_step(ONE, "lost", "closed")
-    centre.media.events.stream_changed("unknown")  # type: ignore[arg-type]
+    centre.media.events.stream_changed(StreamId("unknown"))
     assert list(centre.store.all("stream")) == []
 
 
