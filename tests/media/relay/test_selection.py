@@ -14,7 +14,6 @@ from media.relay.messages import (
     Layer,
     LayerSeen,
     LayerStalled,
-    LayerStatistics,
     MediaKind,
     RemoveSink,
     RemoveSource,
@@ -30,6 +29,7 @@ from media.relay.messages import (
     TransportKind,
 )
 from media.relay.selection import LayerSelection
+from support.measured import measured_layer
 
 VP8 = (SourceCodec(codec=Codec.VP8, payload_type=96, clock_rate=90_000),)
 SIZES = ((320, 180), (640, 360), (1280, 720))
@@ -229,24 +229,7 @@ def test_measured_rates_count_instead_of_usual_ones() -> None:
     relay.viewer(5)
     relay.live(0, 1, 2)
     relay.route(5)
-    layers = tuple(
-        LayerStatistics(
-            rid="",
-            ssrc=1,
-            codec=1,
-            packets=1,
-            bytes=1,
-            bitrate=rate,
-            frames_per_second=25.0,
-            lost=0,
-            jitter=0.0,
-            key_frames=1,
-            width=0,
-            height=0,
-            last_packet_age=0.0,
-        )
-        for rate in (100_000, 300_000, 3_000_000)
-    )
+    layers = tuple(measured_layer(rate) for rate in (100_000, 300_000, 3_000_000))
     row = SourceStatistics(source=1, layers=layers, key_frame_requests=0)
     relay.selection.measured(EngineStatistics(transports=(), sources=(row,), sinks=(), counters={}))
     relay.selection.estimated(10, 2_000_000, "overuse", -0.1)  # it was full once

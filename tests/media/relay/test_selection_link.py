@@ -21,7 +21,6 @@ from media.relay.messages import (
     KeyFrameSeen,
     Layer,
     LayerSeen,
-    LayerStatistics,
     MediaKind,
     SelectLayer,
     SetRoutes,
@@ -31,6 +30,7 @@ from media.relay.messages import (
     TransportKind,
 )
 from media.relay.selection import LayerSelection
+from support.measured import measured_layer
 
 RATES = (150_000, 500_000, 1_500_000)
 PACKET = 1_200
@@ -81,23 +81,7 @@ class Viewer:
         for index, (rate, height) in enumerate(zip(RATES, (180, 360, 720), strict=True)):
             self._selection.happened(LayerSeen(source=1, layer=index, ssrc=index + 1, codec=Codec.VP8))
             self._selection.happened(KeyFrameSeen(source=1, layer=index, width=height * 2, height=height))
-            rows.append(
-                LayerStatistics(
-                    rid="",
-                    ssrc=1,
-                    codec=1,
-                    packets=1,
-                    bytes=1,
-                    bitrate=rate,
-                    frames_per_second=25.0,
-                    lost=0,
-                    jitter=0.0,
-                    key_frames=1,
-                    width=0,
-                    height=0,
-                    last_packet_age=0.0,
-                )
-            )
+            rows.append(measured_layer(rate))
         source = SourceStatistics(source=1, layers=tuple(rows), key_frame_requests=0)
         statistics = EngineStatistics(transports=(), sources=(source,), sinks=(), counters={})
         self._selection.measured(statistics)

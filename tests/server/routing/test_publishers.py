@@ -14,13 +14,13 @@ from media.relay.messages import (
     CloseReason,
     Codec,
     EngineStatistics,
-    LayerStatistics,
     RemoveTransport,
     SourceStatistics,
 )
 from server.model.errors import BadSdp, NotAcceptable, Overloaded, Unavailable
 from server.model.ids import StreamId
 from support.fake_media_link import FINGERPRINT
+from support.measured import measured_layer
 from support.routing_bench import CAM, DRONE, PLAY, PUBLISH, REMOTE, Bench
 from support.waiting import until
 
@@ -79,20 +79,8 @@ async def test_statistics_reach_the_view(bench: Bench) -> None:
     _, video = bench.sources(answer)
 
     def measured(packets: int, lost: int) -> Statistics:
-        layer = LayerStatistics(
-            rid="q",
-            ssrc=1,
-            codec=1,
-            packets=packets,
-            bytes=1,
-            bitrate=150_000,
-            frames_per_second=14.96,
-            lost=lost,
-            jitter=0.0,
-            key_frames=1,
-            width=320,
-            height=180,
-            last_packet_age=0.0,
+        layer = measured_layer(
+            150_000, rid="q", packets=packets, lost=lost, frames_per_second=14.96, width=320, height=180
         )
         row = SourceStatistics(source=video, layers=(layer,), key_frame_requests=0)
         engine = EngineStatistics(transports=(), sources=(row,), sinks=(), counters={"bad_rtp": 3})
