@@ -64,7 +64,7 @@ async def pair(consoles: Pair) -> AsyncIterator[Pair]:
 async def test_what_one_says_the_other_hears_and_sees_by_name(pair: Pair) -> None:
     chief, wang = pair
     await chief.page.keyboard.down("F8")
-    await expect(chief.state).to_contain_text("发话")
+    await expect(chief.state).to_contain_text("▲ 发话")
     await expect(chief.card(GROUP)).to_have_attribute("data-activity", "transmitting")
     await expect(wang.card(GROUP)).to_have_attribute("data-activity", "receiving")
     await expect(wang.card(GROUP)).to_contain_text("▼ 总值班")
@@ -91,11 +91,11 @@ async def test_the_microphone_sends_nothing_while_no_key_is_down(pair: Pair) -> 
 async def test_who_comes_second_waits_and_is_put_through(pair: Pair) -> None:
     chief, wang = pair
     await chief.page.keyboard.down("F8")
-    await expect(chief.state).to_contain_text("发话")
+    await expect(chief.state).to_contain_text("▲ 发话")
     await wang.page.keyboard.down("F8")
     await expect(wang.card(GROUP)).to_have_attribute("data-activity", "queued")
     await expect(wang.state).to_contain_text("排队 1/1")
-    assert "总值班" in await wang.state.inner_text()
+    await expect(wang.state).to_contain_text("总值班")
     await chief.page.keyboard.up("F8")
     await expect(wang.card(GROUP)).to_have_attribute("data-activity", "transmitting")
     await chief.until_hears()

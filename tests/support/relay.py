@@ -43,12 +43,12 @@ from media.relay.messages import (
 )
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import RtcpPacket, pack, parse_compound
+from support.waiting import until
 
 PROFILES = {
     SrtpProfile.AEAD_AES_128_GCM: (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28),
     SrtpProfile.AES128_CM_SHA1_80: (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
 }
-PATIENCE = 5.0  # s until a condition that must come true has failed
 
 EXTENSIONS = ExtensionIds(
     mid=4, rid=10, repaired_rid=11, transport_cc=3, abs_send_time=2, audio_level=1, orientation=13
@@ -61,14 +61,6 @@ TO_H264 = SinkCodec(codec=Codec.H264, payload_type=122, clock_rate=90_000, rtx_p
 TO_OPUS = SinkCodec(codec=Codec.OPUS, payload_type=110, clock_rate=48_000)
 
 EventType = TypeVar("EventType")
-
-
-async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait until `condition()` is true. Raises AssertionError when it does not become so."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        await asyncio.sleep(0.002)
 
 
 class Bench:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from server.bus.base import MAX_MESSAGE, START, BusAway, EnvelopeCodec, Gap
 from server.bus.redis import RedisBus, open_redis
 from support.redis_server import RedisServer
+from support.waiting import until
 
 from .test_bus import ALARMS, PRESENCE, said, take
 
@@ -63,11 +64,8 @@ async def test_junk_is_dropped_and_counted(redis: RedisServer) -> None:
     await raw.aclose()
 
 
-async def until(bus: RedisBus, connected: bool, limit: float) -> None:
-    ends = time.monotonic() + limit
-    while bus.statistics()["connected"] is not connected:
-        assert time.monotonic() < ends
-        await asyncio.sleep(0.02)
+def connected(bus: RedisBus) -> bool:
+    return bus.statistics()["connected"] is True
 
 
 async def test_killed_and_empty_again(redis: RedisServer) -> None:
@@ -76,7 +74,7 @@ async def test_killed_and_empty_again(redis: RedisServer) -> None:
         bus.on_reconnect(lambda: again.append(time.monotonic()))
         position = await bus.append(ALARMS, said(1))
         await redis.kill()
-        await until(bus, False, 4)
+        await until(lambda: not connected(bus), 4)
         began = time.monotonic()
         for send in (bus.publish, bus.append):
             with pytest.raises(BusAway):
@@ -84,7 +82,7 @@ async def test_killed_and_empty_again(redis: RedisServer) -> None:
         assert time.monotonic() - began < 4.5
         await redis.start()
         back = time.monotonic()
-        await until(bus, True, 20)
+        await until(lambda: connected(bus), 20)
         assert again
         assert again[0] - back < 5.0
         await bus.publish(PRESENCE, said(2))
@@ -98,9 +96,9 @@ async def test_a_reader_waits_while_redis_is_dead(redis: RedisServer) -> None:
     async with open_redis(redis.url, "county", "node-1") as bus, bus.follow(ALARMS, START) as kept:
         reading = asyncio.create_task(take(kept, 1))
         await redis.kill()
-        await until(bus, False, 4)
+        await until(lambda: not connected(bus), 4)
         await redis.start()
-        await until(bus, True, 20)
+        await until(lambda: connected(bus), 20)
         await bus.append(ALARMS, said(3))
         assert await reading == [3]
 
@@ -112,9 +110,9 @@ async def test_a_redis_that_stands_still_holds_nobody_up(redis: RedisServer) -> 
         with pytest.raises(BusAway):
             await bus.publish(PRESENCE, said(1))
         assert time.monotonic() - began < 4.0
-        await until(bus, False, 20)
+        await until(lambda: not connected(bus), 20)
         redis.signal(signal.SIGCONT)
-        await until(bus, True, 20)
+        await until(lambda: connected(bus), 20)
         async with bus.listen(PRESENCE) as events:
             await bus.publish(PRESENCE, said(2))
             assert await take(events, 1) == [2]
@@ -126,6 +124,6 @@ async def test_redis_may_come_later(redis: RedisServer) -> None:
         with pytest.raises(BusAway):
             await bus.publish(PRESENCE, said(1))
         await redis.start()
-        await until(bus, True, 20)
+        await until(lambda: connected(bus), 20)
         await bus.publish(PRESENCE, said(2))
         assert await take(events, 1) == [2]

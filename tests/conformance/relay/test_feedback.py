@@ -20,7 +20,8 @@ from media.rtp.rtcp import (
     SourceDescription,
 )
 from media.rtp.twcc import TransportFeedback, pack_body, pack_packet
-from support.relay import Bench, Vp8Stream, audio_sink, audio_source, route, until, video_sink, video_source
+from support.relay import Bench, Vp8Stream, audio_sink, audio_source, route, video_sink, video_source
+from support.waiting import until
 
 
 async def test_arrivals_are_reported_to_a_publisher_with_transport_wide_feedback(bench: Bench) -> None:

@@ -8,7 +8,8 @@ import functools
 import pytest
 
 from media.relay.messages import Codec, KeyFrameSeen, LayerSeen, SinkStarted, SrtpProfile
-from support.relay import Bench, Peer, Vp8Stream, mark_of, route, until, video_sink, video_source
+from support.relay import Bench, Peer, Vp8Stream, mark_of, route, video_sink, video_source
+from support.waiting import until
 
 
 @pytest.mark.parametrize("profile", list(SrtpProfile))

@@ -23,10 +23,10 @@ from support.relay import (
     audio_source,
     mark_of,
     route,
-    until,
     video_sink,
     video_source,
 )
+from support.waiting import until
 
 
 async def test_a_late_viewer_gets_what_was_kept_since_the_key_frame_squeezed_into_the_present(

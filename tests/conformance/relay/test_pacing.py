@@ -32,10 +32,10 @@ from support.relay import (
     audio_source,
     mark_of,
     route,
-    until,
     video_sink,
     video_source,
 )
+from support.waiting import until
 
 
 async def test_a_rate_spreads_a_key_frame_and_voice_overtakes_it(bench: Bench) -> None:

@@ -16,7 +16,8 @@ from media.relay.messages import (
     TransportKind,
 )
 from media.rtp.packet import RtpPacket
-from support.relay import TO_VP8, Bench, Vp8Stream, route, until, video_sink, video_source
+from support.relay import TO_VP8, Bench, Vp8Stream, route, video_sink, video_source
+from support.waiting import until
 
 
 async def test_plain_rtp_is_locked_to_its_address_and_stream(bench: Bench) -> None:

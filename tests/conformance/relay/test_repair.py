@@ -8,7 +8,8 @@ import time
 from media.relay.messages import SelectLayer, SinkStarted
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import Nack, Pli
-from support.relay import Bench, Vp8Stream, picture_of, route, until, video_sink, video_source
+from support.relay import Bench, Vp8Stream, picture_of, route, video_sink, video_source
+from support.waiting import until
 
 
 def rtx_of(packet: RtpPacket, sequence: int, *, rid: str = "") -> RtpPacket:

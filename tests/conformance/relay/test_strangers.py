@@ -18,10 +18,10 @@ from support.relay import (
     audio_sink,
     audio_source,
     route,
-    until,
     video_sink,
     video_source,
 )
+from support.waiting import until
 
 COOKIE = 0x2112A442
 

@@ -27,10 +27,10 @@ from support.relay import (
     mark_of,
     picture_of,
     route,
-    until,
     video_sink,
     video_source,
 )
+from support.waiting import until
 
 RIDS = ("q", "h", "f")
 

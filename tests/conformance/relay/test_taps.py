@@ -21,7 +21,8 @@ from media.relay.messages import (
 from media.relay.taps import Record, parse_batch
 from media.rtp import ntp
 from media.rtp.rtcp import SenderReport
-from support.relay import VP8, Bench, Vp8Stream, route, until, video_sink
+from support.relay import VP8, Bench, Vp8Stream, route, video_sink
+from support.waiting import until
 
 
 def connect(path: Path) -> socket.socket:

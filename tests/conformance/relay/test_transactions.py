@@ -44,10 +44,10 @@ from support.relay import (
     audio_sink,
     audio_source,
     route,
-    until,
     video_sink,
     video_source,
 )
+from support.waiting import until
 
 
 def refused_sink(**changes: Any) -> AddSink:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from media.relay.messages import Codec, SinkCodec, SourceCodec
 from media.rtp import red
 from media.rtp.packet import RtpPacket
-from support.relay import OPUS, TO_OPUS, Bench, audio_sink, audio_source, route, until
+from support.relay import OPUS, TO_OPUS, Bench, audio_sink, audio_source, route
+from support.waiting import until
 
 RED = SourceCodec(codec=Codec.RED, payload_type=63, clock_rate=48_000)
 TO_RED = SinkCodec(codec=Codec.RED, payload_type=50, clock_rate=48_000)

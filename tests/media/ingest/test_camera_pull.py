@@ -19,7 +19,8 @@ from media.protocol import PullState, StartPull
 from media.relay.engine_python import PythonEngine
 from media.relay.messages import AddSink, AddSource, MediaKind, SetRoutes
 from media.rtp.h264 import pieces
-from support.relay import H264, OPUS, TO_H264, TO_OPUS, Bench, Peer, until
+from support.relay import H264, OPUS, TO_H264, TO_OPUS, Bench, Peer
+from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 

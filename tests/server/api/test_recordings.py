@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
@@ -14,18 +13,34 @@ import pytest
 from server.auth.permissions import Role
 from server.model.ids import SpurtId
 from server.recordings.index import SpurtIndex
-from server.recordings.spurts import Spurt, SpurtState
+from server.recordings.spurts import Spurt, SpurtGroup, SpurtState
+from server.storage.engine import open_database
 from support.site import Site, open_site
 from support.spurts import FLOOD, ogg, put_file, spurt
+from support.waiting import until
 
 T = float(int(time.time()) - 3600)
 
 
+ERASED = msgspec.structs.replace(
+    spurt(T - 60, groups=(SpurtGroup(id="g-old", name="旧组"),)), state=SpurtState.ERASED, path="erased.ogg"
+)
+
+
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """Its last run died between the row of an erased recording and its file: once that is gone, all is looked at."""
+    data = tmp_path / "data"
+    put_file(data / "recordings", ERASED.path, ogg(2.0))
+    data.chmod(0o700)
+    async with open_database("", data) as database:
+        index = SpurtIndex(database)
+        index.put(ERASED)
+        await index.finish()
+    left = data / "recordings" / ERASED.path
     async with open_site(tmp_path, requests_per_minute=100_000) as site:
         await site.log_in(Role.ADMIN)  # now it is set up
-        await asyncio.sleep(0.3)  # until what an earlier run may have left was looked for
+        await until(lambda: not left.exists())
         yield site
 
 
@@ -165,7 +180,7 @@ async def test_search(site: Site) -> None:
     second = await kept(site, path="b.ogg", id=SpurtId(first.id[:-1] + "z"), groups=(FLOOD,))
     headers = await site.log_in(Role.DISPATCHER)
     for query, found in (
-        ("", [second.id, first.id]),
+        ("", [second.id, first.id, ERASED.id]),
         ("group=g-flood", [second.id]),
         ("group=g-flood&group=g-fire&limit=1", [second.id]),
         ("text=%E6%B6%88%E9%98%B2", [first.id]),

@@ -6,6 +6,7 @@ import { clockTime } from "../times.ts";
 import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
+import { NumberChoice } from "./number-choice.tsx";
 import { ReasonField } from "./reason.tsx";
 
 const PARK_MINUTES = [5, 10, 15, 30, 60];
@@ -32,20 +33,14 @@ export function AlarmBox({ id, act, close }: { id: string; act: "park" | "close"
         {problem && <ProblemNotice what={title} problem={problem} wait={0} />}
         <ReasonField id="alarm-reason" value={reason} change={setReason} />
         {act === "park" && (
-          <div class="field">
-            <label for="alarm-minutes">{box("park_for")}</label>
-            <select
-              id="alarm-minutes"
-              value={String(minutes)}
-              onChange={(event) => setMinutes(Number(event.currentTarget.value))}
-            >
-              {PARK_MINUTES.map((one) => (
-                <option key={one} value={String(one)}>
-                  {box("minutes", { n: one })}
-                </option>
-              ))}
-            </select>
-          </div>
+          <NumberChoice
+            id="alarm-minutes"
+            label={box("park_for")}
+            value={minutes}
+            of={PARK_MINUTES}
+            say={(n) => box("minutes", { n })}
+            change={setMinutes}
+          />
         )}
         <div class="buttons">
           <button type="submit" class="primary" disabled={!reason.trim()}>

@@ -1,3 +1,4 @@
+import "../styles/help.css";
 import { Icon } from "../icon.tsx";
 import type { IconName } from "../icon-names.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";

@@ -10,6 +10,7 @@ import { shortTime } from "../times.ts";
 import { ProblemNotice, useCountdown } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
+import { NumberChoice } from "./number-choice.tsx";
 
 const HOURS = [1, 4, 12, 24, 72, 168];
 
@@ -70,20 +71,14 @@ function Form({ made }: { made: (made: LinkCreated) => void }) {
           autofocus
         />
       </div>
-      <div class="field">
-        <label for="invite-hours">{t("invite_hours")}</label>
-        <select
-          id="invite-hours"
-          value={String(hours)}
-          onChange={(event) => setHours(Number(event.currentTarget.value))}
-        >
-          {choices.map((one) => (
-            <option key={one} value={String(one)}>
-              {t("hours", { n: one })}
-            </option>
-          ))}
-        </select>
-      </div>
+      <NumberChoice
+        id="invite-hours"
+        label={t("invite_hours")}
+        value={hours}
+        of={choices}
+        say={(n) => t("hours", { n })}
+        change={setHours}
+      />
       <button type="submit" class="primary" disabled={busy || wait > 0 || !name.trim()}>
         <Icon name={busy ? "loader-circle" : "qr-code"} /> {t("invite_create")}
       </button>

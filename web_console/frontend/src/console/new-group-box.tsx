@@ -7,6 +7,7 @@ import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
 import { MemberChoice } from "./member-choice.tsx";
+import { NumberChoice } from "./number-choice.tsx";
 
 type Kind = NonNullable<Commands["group.create"]["fields"]["kind"]>;
 const KINDS = ["dynamic", "temporary", "broadcast"] as const;
@@ -64,20 +65,14 @@ export function NewGroupBox({ close }: { close: () => void }) {
           ))}
         </fieldset>
         {kind === "temporary" && (
-          <div class="field">
-            <label for="group-hours">{box("lasts")}</label>
-            <select
-              id="group-hours"
-              value={String(hours)}
-              onChange={(event) => setHours(Number(event.currentTarget.value))}
-            >
-              {HOURS.map((one) => (
-                <option key={one} value={String(one)}>
-                  {box("hours", { n: one })}
-                </option>
-              ))}
-            </select>
-          </div>
+          <NumberChoice
+            id="group-hours"
+            label={box("lasts")}
+            value={hours}
+            of={HOURS}
+            say={(n) => box("hours", { n })}
+            change={setHours}
+          />
         )}
         <MemberChoice members={members} change={setMembers} />
         <div class="buttons">
