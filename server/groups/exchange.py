@@ -42,7 +42,7 @@ from server.groups.ownership import Ownership
 from server.groups.registry import Groups
 from server.groups.rows import Row, Rows
 from server.groups.show import GroupShow
-from server.groups.spurts import SpurtLog
+from server.groups.spurts import Heard, SpurtLog, party
 from server.groups.switchboard import Switchboard
 from server.groups.told import answer_of, for_group, told_of
 from server.model.clock import Clock
@@ -85,7 +85,8 @@ class Exchange:
         self._floors = Rows()
         self._by_session: dict[MediaSessionId, LegId] = {}
         self._talking: dict[LegId, dict[FloorId, None]] = {}
-        self._calls: dict[str, tuple[LegId, ...]] = {}
+        self._calls: dict[str, tuple[LegId, ...]] = {}  # full duplex
+        self._pairs: dict[GroupId, tuple[LegId, ...]] = {}  # of half-duplex calls
         self._emergencies: set[GroupId] = set()
         self._spoke: dict[LegId, None] = {}  # whose recording may have to begin or end
         self._blocked: Cause | None = None
@@ -284,8 +285,9 @@ class Exchange:
             if leg in self.legs:
                 self._open(leg, legs)
 
-    def add_extra(self, legs: Iterable[LegId], group: GroupId) -> None:
+    def add_extra(self, legs: tuple[LegId, ...], group: GroupId) -> None:
         """The group of a half-duplex call comes before all others."""
+        self._pairs[group] = legs
         for leg in legs:
             if leg in self.legs:
                 self.legs[leg].extra.insert(0, group)
@@ -293,6 +295,7 @@ class Exchange:
         self._listeners.changed((group,))
 
     def remove_extra(self, legs: Iterable[LegId], group: GroupId) -> None:
+        self._pairs.pop(group, None)
         for leg in legs:
             if leg in self.legs and group in self.legs[leg].extra:
                 self.legs[leg].extra.remove(group)
@@ -435,9 +438,28 @@ class Exchange:
         """What media must be told since the last call. A press in several groups has become one recording by now."""
         spoke, self._spoke = self._spoke, {}
         for leg in spoke:
-            spurt = self._spurts.follow(leg, self.legs.get(leg), self._groups_of(leg), self._urgency_of(leg))
+            spurt = self._spurts.follow(leg, self.legs.get(leg), self._heard_in(leg))
             self._board.record(leg, *spurt)
         return self._board.routes()
+
+    def _heard_in(self, leg: LegId) -> Heard:
+        """For the recording: a half-duplex call is a group of two, and a call as well."""
+        groups = self._groups_of(leg)
+        attached = self.legs.get(leg)
+        calls = [call for call, legs in self._calls.items() if leg in legs] if attached else []
+        calls = [call for call in calls if attached is not None and attached.path]
+        calls += [group for group in groups if leg in self._pairs.get(group, ())]
+        if not calls:
+            return Heard(groups=tuple(groups), urgency=self._urgency_of(leg))
+        call = calls[0]
+        both = self._calls.get(call) or self._pairs.get(GroupId(call), ())
+        other = next((self.legs[each] for each in both if each != leg and each in self.legs), None)
+        return Heard(
+            groups=tuple(groups),
+            urgency=self._urgency_of(leg),
+            call=call,
+            peer=party(other) if other is not None else None,
+        )
 
     def _urgency_of(self, leg: LegId) -> Urgency:
         now = self._clock.now()

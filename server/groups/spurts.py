@@ -1,8 +1,11 @@
-"""Talk spurts as they are recorded: from a press's first grant to its last word, anew when its groups change."""
+"""What is recorded of a leg: a press from its first grant to its last word, anew when its groups change; a private
+call from its answer to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+
+import msgspec
 
 from server.groups.attached import Attached
 from server.groups.floor import Urgency
@@ -13,6 +16,15 @@ from server.model.uuid7 import new_id
 from server.recordings.recorder import SpurtRecorder
 from server.recordings.spurts import Place, Spurt, SpurtGroup, Talker
 from server.signalling.messages import Position
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a leg is heard now: in the groups whose floor it has, and by the other of its private call."""
+
+    groups: tuple[GroupId, ...] = ()
+    urgency: Urgency = Urgency.NORMAL
+    call: str = ""
+    peer: Talker | None = None
 
 
 class SpurtLog:
@@ -29,13 +41,12 @@ class SpurtLog:
         self._groups = groups
         self._clock = clock
         self._place = place
-        self._open: dict[LegId, tuple[SpurtId, str, tuple[GroupId, ...]]] = {}
+        self._open: dict[LegId, tuple[SpurtId, str, tuple[object, ...]]] = {}
 
-    def follow(
-        self, leg: LegId, attached: Attached | None, groups: Iterable[GroupId], urgency: Urgency
-    ) -> tuple[str, str]:
-        """The leg is heard in these groups now; the recording's id and path, "" = it is not recorded."""
-        wanted = tuple(group for group in dict.fromkeys(groups) if group in self._groups.records)
+    def follow(self, leg: LegId, attached: Attached | None, heard: Heard) -> tuple[str, str]:
+        """The recording's id and path, "" = it is not recorded."""
+        groups = tuple(group for group in dict.fromkeys(heard.groups) if group in self._groups.records)
+        wanted = (*groups, heard.call)
         running = self._open.get(leg)
         if running is not None and running[2] == wanted:
             return running[0], running[1]
@@ -43,32 +54,39 @@ class SpurtLog:
         if running is not None:
             del self._open[leg]
             self._recorder.end(running[0], now)
-        if not wanted or attached is None:
+        if not (groups or heard.call) or attached is None:
             return "", ""
         spurt = SpurtId(new_id(now))
-        path = self._recorder.begin(self._spurt(spurt, now, attached, wanted, urgency))
+        path = self._recorder.begin(self._spurt(spurt, now, attached, groups, heard))
         if not path:
             return "", ""
         self._open[leg] = (spurt, path, wanted)
         return spurt, path
 
     def _spurt(
-        self, spurt: SpurtId, now: float, attached: Attached, groups: tuple[GroupId, ...], urgency: Urgency
+        self, spurt: SpurtId, now: float, attached: Attached, groups: tuple[GroupId, ...], heard: Heard
     ) -> Spurt:
         position = self._place(attached.subject.unit) if attached.subject.unit else None
         return Spurt(
             id=spurt,
             started=now,
             groups=tuple(SpurtGroup(id=group, name=self._groups.records[group].name) for group in groups),
-            talker=Talker(
-                name=attached.name,
-                leg=attached.leg.kind,
-                unit=attached.subject.unit,
-                user=UserId(attached.subject.user),
-                device=DeviceId(attached.device),
-            ),
-            emergency=urgency >= Urgency.EMERGENCY,
+            talker=party(attached),
+            emergency=heard.urgency >= Urgency.EMERGENCY,
+            call=heard.call,
+            peer=heard.peer,
             place=None
             if position is None
             else Place(lat=position.lat, lon=position.lon, accuracy=position.accuracy),
         )
+
+
+def party(attached: Attached) -> Talker:
+    """Who it is, as the index names it."""
+    return Talker(
+        name=attached.name,
+        leg=attached.leg.kind,
+        unit=attached.subject.unit,
+        user=UserId(attached.subject.user),
+        device=DeviceId(attached.device),
+    )

@@ -238,12 +238,13 @@ def _conditions(query: SpurtQuery) -> ColumnElement[bool]:
     text = query.text.strip()
     wanted: list[tuple[object, ColumnElement[bool]]] = [
         (query.groups, exists().where(of_spurt, spurt_groups.c.group_id.in_(query.groups))),
-        (query.unit, spurts.c.unit_id == query.unit),
-        (query.user, spurts.c.user_id == query.user),
+        (query.unit, or_(spurts.c.unit_id == query.unit, spurts.c.peer_unit_id == query.unit)),
+        (query.user, or_(spurts.c.user_id == query.user, spurts.c.peer_user_id == query.user)),
         (
             text,
             or_(
                 spurts.c.talker.icontains(text, autoescape=True),
+                spurts.c.peer.icontains(text, autoescape=True),
                 exists().where(of_spurt, spurt_groups.c.name.icontains(text, autoescape=True)),
             ),
         ),
@@ -297,7 +298,7 @@ _SAME: Final = (
 
 
 def _row(spurt: Spurt) -> dict[str, Any]:
-    place = spurt.place
+    place, peer = spurt.place, spurt.peer or Talker()
     return {
         **{name: getattr(spurt, name) for name in _SAME},
         "state": spurt.state.value,
@@ -310,6 +311,11 @@ def _row(spurt: Spurt) -> dict[str, Any]:
         "lon": place.lon if place else None,
         "accuracy": place.accuracy if place else None,
         "detail": spurt.detail[:256],
+        "call_id": spurt.call,
+        "peer": peer.name[:128],
+        "peer_leg": peer.leg[:16],
+        "peer_unit_id": peer.unit,
+        "peer_user_id": peer.user,
         "held_by": spurt.held_by[:256],
         "held_why": spurt.held_why[:500],
         "erased_by": spurt.erased_by[:256],
@@ -334,6 +340,15 @@ def _spurt(row: Mapping[str, Any], groups: tuple[SpurtGroup, ...]) -> Spurt:
         ),
         place=place,
         detail=row["detail"],
+        call=row["call_id"],
+        peer=Talker(
+            name=row["peer"],
+            leg=row["peer_leg"],
+            unit=UnitId(row["peer_unit_id"]),
+            user=UserId(row["peer_user_id"]),
+        )
+        if row["call_id"]
+        else None,
         held_by=row["held_by"],
         held_why=row["held_why"],
         erased_by=row["erased_by"],

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -313,6 +314,20 @@ async def test_a_dispatcher_calls_the_phone_and_both_hear_each_other(net: Net) -
         await expect(net.a.page.locator(".call")).to_have_count(0)
         await expect(net.chief.page.locator(".call")).to_have_count(0)
         await net.a.until_sends_nothing()
+
+    async def said() -> list[dict[str, Any]]:
+        found = (await command(net.chief.page, "spurt.search", text=NAMES[0]))["result"]["spurts"]
+        return [one for one in found if one["call"] and one["state"] == "ready"]
+
+    calls = await until(said, lambda found: len(found) >= 3)  # both of the full one, who talked of the other
+    full = [one for one in calls if not one["groups"]]
+    parties = {(one["talker"]["name"], one["peer"]["name"]) for one in full}
+    assert parties == {("总值班", NAMES[0]), (NAMES[0], "总值班")}
+    assert len({one["call"] for one in full}) == 1
+    assert all(one["duration"] > 1 for one in full)
+    address = f"/recordings/{full[0]['id']}"
+    sound = "async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer()).slice(0, 4).join()"
+    assert await net.chief.page.evaluate(sound, address) == ",".join(str(byte) for byte in b"OggS")
 
 
 async def test_a_call_back_is_asked_for_with_one_touch_and_answered_for(net: Net) -> None:

@@ -166,7 +166,12 @@ class Control:
 
 @contextlib.asynccontextmanager
 async def control(
-    folder: Path, *, rtsp_enabled: bool = True, media_up: bool = True, clock: FakeClock | None = None
+    folder: Path,
+    *,
+    rtsp_enabled: bool = True,
+    media_up: bool = True,
+    clock: FakeClock | None = None,
+    recorded: bool = False,
 ) -> AsyncIterator[Control]:
     clock = clock or FakeClock()
     async with open_database("", folder) as database:
@@ -193,7 +198,7 @@ async def control(
 
         changes = ChangeWatch(database)
         index = SpurtIndex(database)
-        recorder = SpurtRecorder(index, clock, None)
+        recorder = SpurtRecorder(index, clock, folder / "recordings" if recorded else None)
         talk = await make_talk(
             database,
             audit,

@@ -51,7 +51,7 @@ class Recorder:
 
     def begin(self, spurt: Spurt) -> str:
         assert spurt.id not in self.open
-        assert spurt.groups
+        assert spurt.groups or (spurt.call and spurt.peer)
         self.open[spurt.id] = spurt
         return f"{spurt.id}.ogg"
 
@@ -267,11 +267,7 @@ class Dispatch(RuleBasedStateMachine):
     def what_is_said_is_recorded(self) -> None:
         if hasattr(self, "exchange"):
             self._take_routes()
-            talking = {
-                leg
-                for leg in self.exchange.legs
-                if any(not name.startswith("call:") for name in self.exchange._board.is_open(leg))
-            }
+            talking = {leg for leg in self.exchange.legs if self.exchange._board.is_open(leg)}
             assert {spurt.talker.name for spurt in self.recorder.open.values()} == talking
 
 

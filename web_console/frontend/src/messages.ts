@@ -494,6 +494,8 @@ export interface Spurt {
   urgency: string;
   state: string;
   position: AlarmPosition | null;
+  call: string;
+  peer: Talker | null;
   hold: boolean;
   heldBy: string;
   heldWhy: string;

@@ -12,6 +12,8 @@ const spurt = (id: string, group: string, state = "ready"): Spurt => ({
   urgency: "normal",
   state,
   position: null,
+  call: "",
+  peer: null,
   hold: false,
   heldBy: "",
   heldWhy: "",

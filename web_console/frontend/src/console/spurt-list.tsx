@@ -31,6 +31,11 @@ export function RecentSpurtList() {
   );
 }
 
+/** The groups it was said in, or to whom. */
+export function whereSaid({ peer, groupNames }: Spurt): string {
+  return peer ? side("call_with", { name: peer.name }) : groupNames.join(" · ");
+}
+
 interface Changed {
   /** A recording of the list is different now. */
   changed: (spurt: Spurt) => void;
@@ -73,7 +78,7 @@ function SpurtRow({ spurt, changed }: { spurt: Spurt } & Changed) {
         <span>
           {spurt.urgency === "emergency" && <Icon name="siren" size={14} />} {name}
         </span>
-        <span class="dim">{spurt.groupNames.join(" · ")}</span>
+        <span class="dim">{whereSaid(spurt)}</span>
       </span>
       <span class="spurt-when num">
         <span>{clockTime(spurt.started)}</span>

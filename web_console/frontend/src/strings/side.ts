@@ -35,6 +35,7 @@ const zh = {
   recent_failed: "读不到录音：{reason}",
   seek: "播放位置",
   seconds: "{n} 秒",
+  call_with: "单呼 · 对方 {name}",
   evidence_hold: "存证 {name} 的录音",
   evidence_held: "已存证，{name}：{why}",
   spurt_recording: "录音中",

@@ -34,6 +34,7 @@ export const side: Record<keyof typeof sideStrings, string> = {
   recent_failed: "Recordings cannot be read: {reason}",
   seek: "Position",
   seconds: "{n} s",
+  call_with: "Call with {name}",
   evidence_hold: "Hold the recording of {name} as evidence",
   evidence_held: "Held as evidence by {name}: {why}",
   spurt_recording: "recording",
