@@ -554,6 +554,9 @@ class Exchange:
             await asyncio.sleep(TICK)
             with contextlib.suppress(StorageAway):
                 await self._groups.tick()
+            if again := self._spurts.resumable():
+                self._spoke.update(dict.fromkeys(again))
+                self._routes.set()
 
     def statistics(self) -> dict[str, object]:
         return {

@@ -1,5 +1,6 @@
 """What is recorded of a leg: a press from its first grant to its last word, anew when its groups change; a private
-call from its answer to its end."""
+call from its answer to its end. A recording that ends before what is said does (the disk is full, a file is at its
+limit) goes on as another one as soon as it can."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from server.model.clock import Clock
 from server.model.ids import DeviceId, GroupId, LegId, SpurtId, UnitId, UserId
 from server.model.uuid7 import new_id
 from server.recordings.recorder import SpurtRecorder
-from server.recordings.spurts import Place, Spurt, SpurtGroup, Talker
+from server.recordings.spurts import OVER, Place, Spurt, SpurtGroup, Talker
 from server.signalling.messages import Position
 
 
@@ -42,26 +43,43 @@ class SpurtLog:
         self._clock = clock
         self._place = place
         self._open: dict[LegId, tuple[SpurtId, str, tuple[object, ...]]] = {}
+        self._ended: dict[SpurtId, float] = {}  # of those that are open: until when they were recorded
+        recorder.on_changed(self._changed)
 
     def follow(self, leg: LegId, attached: Attached | None, heard: Heard) -> tuple[str, str]:
         """The recording's id and path, "" = it is not recorded."""
         groups = tuple(group for group in dict.fromkeys(heard.groups) if group in self._groups.records)
         wanted = (*groups, heard.call)
         running = self._open.get(leg)
-        if running is not None and running[2] == wanted:
+        ended = self._ended.get(running[0]) if running is not None else None
+        same = running is not None and running[2] == wanted
+        if running is not None and same and (ended is None or self._recorder.full):
             return running[0], running[1]
         now = self._clock.wallclock()
         if running is not None:
             del self._open[leg]
+            self._ended.pop(running[0], None)
             self._recorder.end(running[0], now)
         if not (groups or heard.call) or attached is None:
             return "", ""
-        spurt = SpurtId(new_id(now))
-        path = self._recorder.begin(self._spurt(spurt, now, attached, groups, heard))
+        made = self._spurt(SpurtId(new_id(now)), now, attached, groups, heard)
+        if running is not None and same and ended is not None:
+            made = msgspec.structs.replace(made, after=running[0], gap=max(0.0, now - ended))
+        spurt, path = made.id, self._recorder.begin(made)
         if not path:
             return "", ""
         self._open[leg] = (spurt, path, wanted)
         return spurt, path
+
+    def resumable(self) -> list[LegId]:
+        """Legs that are heard and not recorded any more, and could be: `follow` each."""
+        if self._recorder.full or not self._ended:
+            return []
+        return [leg for leg, (spurt, _, _) in self._open.items() if spurt in self._ended]
+
+    def _changed(self, spurt: Spurt) -> None:
+        if spurt.state in OVER and any(spurt.id == each for each, _, _ in self._open.values()):
+            self._ended[spurt.id] = spurt.began + spurt.duration if spurt.duration else spurt.started
 
     def _spurt(
         self, spurt: SpurtId, now: float, attached: Attached, groups: tuple[GroupId, ...], heard: Heard

@@ -293,8 +293,9 @@ def _group_rows(values: Iterable[Spurt]) -> Iterable[dict[str, str]]:
 
 # Fields of a spurt that are columns of the same name.
 _SAME: Final = (
-    "id", "started", "ended", "emergency", "priority", "path", "began", "duration", "bytes", "sha256", "hold", "erased"
-)  # fmt: skip
+    *("id", "started", "ended", "emergency", "priority", "path", "began", "duration", "bytes", "sha256"),
+    *("hold", "erased", "gap"),
+)
 
 
 def _row(spurt: Spurt) -> dict[str, Any]:
@@ -311,6 +312,7 @@ def _row(spurt: Spurt) -> dict[str, Any]:
         "lon": place.lon if place else None,
         "accuracy": place.accuracy if place else None,
         "detail": spurt.detail[:256],
+        "after_id": spurt.after,
         "call_id": spurt.call,
         "peer": peer.name[:128],
         "peer_leg": peer.leg[:16],
@@ -340,6 +342,7 @@ def _spurt(row: Mapping[str, Any], groups: tuple[SpurtGroup, ...]) -> Spurt:
         ),
         place=place,
         detail=row["detail"],
+        after=SpurtId(row["after_id"]),
         call=row["call_id"],
         peer=Talker(
             name=row["peer"],

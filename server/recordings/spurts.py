@@ -53,6 +53,8 @@ class Spurt(msgspec.Struct, frozen=True, kw_only=True):
     `started`: wallclock s of the grant; `ended` of the release, None = still talking. `began`: of the first packet in
     the file (its time 0; before `started` when the voice was held until the grant), 0.0 = not known. `duration`: s that
     the file plays. `path`: below the recordings folder, made by `SpurtRecorder.begin`. `detail`: why it is cut or lost.
+    `after`: the recording that this one goes on with, because it ended before what was said did; `gap` s are missing
+    between them.
     `call`: the private call it was said in, to `peer`; each of the two has a recording of its own (both parts, should
     the sound path have been away meanwhile).
     `hold`: evidence; nothing erases it; by whom and why. `erased` when, by whom and why, for erased ones.
@@ -73,6 +75,8 @@ class Spurt(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     sha256: str = ""
     detail: str = ""
+    after: SpurtId = SpurtId("")
+    gap: float = 0.0
     call: str = ""
     peer: Talker | None = None
     hold: bool = False

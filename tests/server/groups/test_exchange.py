@@ -48,6 +48,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self.open: dict[str, Spurt] = {}
+        self.full = False
+
+    def on_changed(self, listener: object) -> None: ...
 
     def begin(self, spurt: Spurt) -> str:
         assert spurt.id not in self.open

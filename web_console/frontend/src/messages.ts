@@ -494,6 +494,9 @@ export interface Spurt {
   urgency: string;
   state: string;
   position: AlarmPosition | null;
+  detail: string;
+  after: string;
+  gap: number;
   call: string;
   peer: Talker | null;
   hold: boolean;
