@@ -58,6 +58,7 @@ class Bench:
         self.leg = Attached(
             leg=Leg(id=LEG, kind="phone"),
             subject=subject,
+            called="张",
             name="张",
             device=DeviceId("d"),
             told=None,  # type: ignore[arg-type]

@@ -30,6 +30,7 @@ export interface Hello {
   user: User;
   server: ServerInfo;
   stream: string;
+  leg: string;
 }
 
 /** WGS 84 degrees; accuracy m; heading degrees clockwise from north; speed m/s. None = not known. */
