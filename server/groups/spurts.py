@@ -5,6 +5,7 @@ limit) goes on as another one as soon as it can."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -15,8 +16,10 @@ from server.model.clock import Clock
 from server.model.ids import DeviceId, GroupId, LegId, SpurtId, UnitId, UserId
 from server.model.uuid7 import new_id
 from server.recordings.recorder import SpurtRecorder
-from server.recordings.spurts import OVER, Place, Spurt, SpurtGroup, Talker
+from server.recordings.spurts import OVER, Place, Spurt, SpurtGroup, SpurtState, Talker
 from server.signalling.messages import Position
+
+LOST_AGAIN: Final = 10.0  # s until what could not be recorded at all is tried once more
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +46,8 @@ class SpurtLog:
         self._clock = clock
         self._place = place
         self._open: dict[LegId, tuple[SpurtId, str, tuple[object, ...]]] = {}
-        self._ended: dict[SpurtId, float] = {}  # of those that are open: until when they were recorded
+        # of those that are open: until when they were recorded (wallclock), and when to go on (monotonic)
+        self._ended: dict[SpurtId, tuple[float, float]] = {}
         recorder.on_changed(self._changed)
 
     def follow(self, leg: LegId, attached: Attached | None, heard: Heard) -> tuple[str, str]:
@@ -53,7 +57,7 @@ class SpurtLog:
         running = self._open.get(leg)
         ended = self._ended.get(running[0]) if running is not None else None
         same = running is not None and running[2] == wanted
-        if running is not None and same and (ended is None or self._recorder.full):
+        if running is not None and same and not self._goes_on(running[0]):
             return running[0], running[1]
         now = self._clock.wallclock()
         if running is not None:
@@ -64,7 +68,7 @@ class SpurtLog:
             return "", ""
         made = self._spurt(SpurtId(new_id(now)), now, attached, groups, heard)
         if running is not None and same and ended is not None:
-            made = msgspec.structs.replace(made, after=running[0], gap=max(0.0, now - ended))
+            made = msgspec.structs.replace(made, after=running[0], gap=max(0.0, now - ended[0]))
         spurt, path = made.id, self._recorder.begin(made)
         if not path:
             return "", ""
@@ -73,13 +77,20 @@ class SpurtLog:
 
     def resumable(self) -> list[LegId]:
         """Legs that are heard and not recorded any more, and could be: `follow` each."""
-        if self._recorder.full or not self._ended:
+        if not self._ended:
             return []
-        return [leg for leg, (spurt, _, _) in self._open.items() if spurt in self._ended]
+        return [leg for leg, (spurt, _, _) in self._open.items() if self._goes_on(spurt)]
+
+    def _goes_on(self, spurt: SpurtId) -> bool:
+        """It ended too early, and another one can be tried."""
+        ended = self._ended.get(spurt)
+        return ended is not None and not self._recorder.full and self._clock.now() >= ended[1]
 
     def _changed(self, spurt: Spurt) -> None:
         if spurt.state in OVER and any(spurt.id == each for each, _, _ in self._open.values()):
-            self._ended[spurt.id] = spurt.began + spurt.duration if spurt.duration else spurt.started
+            until = spurt.began + spurt.duration if spurt.duration else spurt.started
+            wait = LOST_AGAIN if spurt.state is SpurtState.LOST else 0.0
+            self._ended[spurt.id] = (until, self._clock.now() + wait)
 
     def _spurt(
         self, spurt: SpurtId, now: float, attached: Attached, groups: tuple[GroupId, ...], heard: Heard

@@ -96,8 +96,12 @@ def test_what_was_never_recorded_is_all_missing_and_a_limit_is_gone_over_at_once
     first = bench.follow()
     bench.clock.advance(4.0)
     bench.recorder.over(SpurtState.LOST, detail="disk_full")
+    assert bench.follow() == first  # a fault that stays makes no row each second
+    assert bench.log.resumable() == []
+    bench.clock.advance(10.0)
+    assert bench.log.resumable() == [LEG]
     second = bench.follow()
-    assert (bench.recorder.begun[-1].after, bench.recorder.begun[-1].gap) == (first, 4.0)
+    assert (bench.recorder.begun[-1].after, bench.recorder.begun[-1].gap) == (first, 14.0)
     began = bench.clock.wallclock()
     bench.clock.advance(3600.0)
     bench.recorder.over(SpurtState.READY, detail="too_long", began=began, duration=3600.0)
