@@ -22,7 +22,7 @@ from server.auth.access import TokenAccess
 from server.auth.sessions import Sessions
 from server.auth.tokens import StreamTokens
 from server.config import Config, TalkSection
-from server.datafolder import MEGABYTE
+from server.datafolder import MEGABYTE, REFUSE_BELOW
 from server.groups.floor import FloorRules
 from server.media_events import MediaEvents
 from server.metrics import Statistics
@@ -86,7 +86,7 @@ async def make_dispatch(
     events.on_stream_changed(catalogue.stream_changed)
     events.on_session_step(catalogue.session_step)
     index = SpurtIndex(people.database)
-    recorder = SpurtRecorder(index, clock, config.recordings_folder)
+    recorder = SpurtRecorder(index, clock, config.recordings_folder, REFUSE_BELOW)
     events.on_recording_state(recorder.state)
 
     async def account_names() -> dict[str, str]:

@@ -72,7 +72,7 @@ def list_recordings(
         rows.add_row(
             _local(spurt.started),
             f"{spurt.talker.name}{' SOS' if spurt.emergency else ''}",
-            " · ".join(one.name for one in spurt.groups),
+            f"call with {spurt.peer.name}" if spurt.peer else " · ".join(one.name for one in spurt.groups),
             f"{spurt.duration:.1f}",
             spurt.state.value,
             f"{spurt.held_by}: {spurt.held_why}" if spurt.hold else "",

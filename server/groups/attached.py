@@ -21,13 +21,15 @@ class Told(Protocol):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Attached:
-    """One leg. `extra`: groups and calls it is in without having tuned to them, heard before all others.
+    """One leg. `called`: its unit or account, `name`: as it is shown (`namesakes`). `extra`: groups and calls it is in
+    without having tuned to them, heard before all others.
 
     `asked`: for each floor its key is held for, the groups it named.
     """
 
     leg: Leg
     subject: Subject
+    called: str
     name: str
     device: DeviceId
     told: Told

@@ -38,17 +38,19 @@ from server.groups.hearing import call_name
 from server.groups.legs import Leg
 from server.groups.listeners import ListenersShown
 from server.groups.membership import GroupKind, Subject, rights_of
+from server.groups.namesakes import Namesakes, numbered
 from server.groups.ownership import Ownership
 from server.groups.registry import Groups
 from server.groups.rows import Row, Rows
 from server.groups.show import GroupShow
-from server.groups.spurts import SpurtLog
+from server.groups.spurts import Heard, SpurtLog, party
 from server.groups.switchboard import Switchboard
 from server.groups.told import answer_of, for_group, told_of
 from server.model.clock import Clock
 from server.model.errors import FengsuiError
 from server.model.ids import DeviceId, FloorId, GroupId, LegId, MediaSessionId
 from server.model.ports import VoiceNode, VoiceRoute
+from server.recordings.spurts import Talker as Party
 from server.signalling.talk import FloorAnswer, FloorTold, Talker
 from server.storage.engine import StorageAway
 
@@ -85,7 +87,9 @@ class Exchange:
         self._floors = Rows()
         self._by_session: dict[MediaSessionId, LegId] = {}
         self._talking: dict[LegId, dict[FloorId, None]] = {}
-        self._calls: dict[str, tuple[LegId, ...]] = {}
+        self._calls: dict[str, tuple[LegId, ...]] = {}  # full duplex
+        self._parties: dict[str, dict[LegId, Party]] = {}  # of calls of both kinds, also of who is gone
+        self._namesakes = Namesakes()
         self._emergencies: set[GroupId] = set()
         self._spoke: dict[LegId, None] = {}  # whose recording may have to begin or end
         self._blocked: Cause | None = None
@@ -108,11 +112,30 @@ class Exchange:
         """A leg that hears only the all-call for now; a known one is told through `told` from now on."""
         attached = self.legs.get(leg.id)
         if attached is not None:
-            attached.told, attached.subject, attached.name = told, subject, name
+            attached.told = told
+            if (attached.subject, attached.called) != (subject, name):
+                self._namesakes.remove(leg.id, attached.subject)
+                self._name(attached.subject)
+                attached.subject, attached.called = subject, name
+                self._namesakes.add(leg.id, subject)
+                self._name(subject)
             return attached
-        attached = self.legs[leg.id] = Attached(leg=leg, subject=subject, name=name, device=device, told=told)
+        attached = self.legs[leg.id] = Attached(
+            leg=leg, subject=subject, called=name, name=name, device=device, told=told
+        )
+        self._namesakes.add(leg.id, subject)
         self._rejoin(attached)
         return attached
+
+    def _name(self, subject: Subject) -> None:
+        """So that everybody knows which of several phones with one link talks."""
+        place = 0
+        for attached in (self.legs[leg] for leg in self._namesakes.of(subject)):
+            place += attached.path
+            name = numbered(attached.called, place if attached.path else 1)
+            if name != attached.name:
+                attached.name = name
+                self._listeners.changed(attached.listening)
 
     def detach(self, leg_id: LegId) -> None:
         """It is gone, whatever it held."""
@@ -125,6 +148,7 @@ class Exchange:
             self._happened(row, row.floor.leave(leg_id, self._clock.now()))
         heard = attached.listening
         del self.legs[leg_id]
+        self._namesakes.remove(leg_id, attached.subject)
         self._listeners.changed(heard)
         for listener in self._on_path:
             listener(leg_id, False)
@@ -155,6 +179,7 @@ class Exchange:
             self._by_session[session] = attached.id
         if was == up:
             return
+        self._name(attached.subject)
         self._open(attached.id, self.legs)
         now = self._clock.now()
         for row in self._floors.of_leg(attached.id):
@@ -270,6 +295,7 @@ class Exchange:
     def connect(self, call: str, legs: tuple[LegId, ...]) -> None:
         """A full-duplex call: both microphones are open, each hears the other."""
         self._calls[call] = legs
+        self._parties[call] = {leg: party(self.legs[leg]) for leg in legs}
         for leg in legs:
             self.legs[leg].extra.insert(0, call_name(call))
         for leg in legs:
@@ -277,6 +303,7 @@ class Exchange:
 
     def disconnect(self, call: str) -> None:
         legs = self._calls.pop(call, ())
+        self._parties.pop(call, None)
         for leg in legs:
             if leg in self.legs and call_name(call) in self.legs[leg].extra:
                 self.legs[leg].extra.remove(call_name(call))
@@ -284,8 +311,9 @@ class Exchange:
             if leg in self.legs:
                 self._open(leg, legs)
 
-    def add_extra(self, legs: Iterable[LegId], group: GroupId) -> None:
+    def add_extra(self, legs: tuple[LegId, ...], group: GroupId) -> None:
         """The group of a half-duplex call comes before all others."""
+        self._parties[group] = {leg: party(self.legs[leg]) for leg in legs if leg in self.legs}
         for leg in legs:
             if leg in self.legs:
                 self.legs[leg].extra.insert(0, group)
@@ -293,6 +321,7 @@ class Exchange:
         self._listeners.changed((group,))
 
     def remove_extra(self, legs: Iterable[LegId], group: GroupId) -> None:
+        self._parties.pop(group, None)
         for leg in legs:
             if leg in self.legs and group in self.legs[leg].extra:
                 self.legs[leg].extra.remove(group)
@@ -435,9 +464,22 @@ class Exchange:
         """What media must be told since the last call. A press in several groups has become one recording by now."""
         spoke, self._spoke = self._spoke, {}
         for leg in spoke:
-            spurt = self._spurts.follow(leg, self.legs.get(leg), self._groups_of(leg), self._urgency_of(leg))
+            spurt = self._spurts.follow(leg, self.legs.get(leg), self._heard_in(leg))
             self._board.record(leg, *spurt)
         return self._board.routes()
+
+    def _heard_in(self, leg: LegId) -> Heard:
+        """For the recording: a half-duplex call is a group of two, and a call as well."""
+        groups, attached = self._groups_of(leg), self.legs.get(leg)
+        calls = self._calls if attached is not None and attached.path else {}
+        call = next((name for name in (*calls, *groups) if leg in self._parties.get(name, {})), "")
+        others = [who for each, who in self._parties.get(call, {}).items() if each != leg]
+        return Heard(
+            groups=tuple(groups),
+            urgency=self._urgency_of(leg),
+            call=call,
+            peer=others[0] if others else None,
+        )
 
     def _urgency_of(self, leg: LegId) -> Urgency:
         now = self._clock.now()
@@ -532,6 +574,9 @@ class Exchange:
             await asyncio.sleep(TICK)
             with contextlib.suppress(StorageAway):
                 await self._groups.tick()
+            if again := self._spurts.resumable():
+                self._spoke.update(dict.fromkeys(again))
+                self._routes.set()
 
     def statistics(self) -> dict[str, object]:
         return {

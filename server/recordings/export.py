@@ -31,7 +31,7 @@ TABLE: Final = "index.csv"
 SUMS: Final = "SHA256SUMS"
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would calculate
 COLUMNS: Final = (
-    *("file", "id", "started", "seconds", "talker", "leg", "unit", "groups"),
+    *("file", "id", "started", "seconds", "talker", "leg", "unit", "groups", "called"),
     *("emergency", "lat", "lon", "state", "evidence", "bytes", "sha256", "problem"),
 )
 
@@ -149,6 +149,7 @@ def _cells(one: Exported) -> tuple[object, ...]:
         spurt.talker.leg,
         spurt.talker.unit,
         " · ".join(group.name for group in spurt.groups),
+        spurt.peer.name if spurt.peer else "",
         "yes" if spurt.emergency else "",
         place.lat if place else "",
         place.lon if place else "",

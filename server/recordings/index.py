@@ -240,12 +240,13 @@ def _conditions(query: SpurtQuery) -> ColumnElement[bool]:
     text = query.text.strip()
     wanted: list[tuple[object, ColumnElement[bool]]] = [
         (query.groups, exists().where(of_spurt, spurt_groups.c.group_id.in_(query.groups))),
-        (query.unit, spurts.c.unit_id == query.unit),
-        (query.user, spurts.c.user_id == query.user),
+        (query.unit, or_(spurts.c.unit_id == query.unit, spurts.c.peer_unit_id == query.unit)),
+        (query.user, or_(spurts.c.user_id == query.user, spurts.c.peer_user_id == query.user)),
         (
             text,
             or_(
                 spurts.c.talker.icontains(text, autoescape=True),
+                spurts.c.peer.icontains(text, autoescape=True),
                 exists().where(of_spurt, spurt_groups.c.name.icontains(text, autoescape=True)),
             ),
         ),
@@ -294,12 +295,13 @@ def _group_rows(values: Iterable[Spurt]) -> Iterable[dict[str, str]]:
 
 # Fields of a spurt that are columns of the same name.
 _SAME: Final = (
-    "id", "started", "ended", "emergency", "priority", "path", "began", "duration", "bytes", "sha256", "hold", "erased"
-)  # fmt: skip
+    *("id", "started", "ended", "emergency", "priority", "path", "began", "duration", "bytes", "sha256"),
+    *("hold", "erased", "gap"),
+)
 
 
 def _row(spurt: Spurt) -> dict[str, Any]:
-    place = spurt.place
+    place, peer = spurt.place, spurt.peer or Talker()
     return {
         **{name: getattr(spurt, name) for name in _SAME},
         "state": spurt.state.value,
@@ -312,6 +314,12 @@ def _row(spurt: Spurt) -> dict[str, Any]:
         "lon": place.lon if place else None,
         "accuracy": place.accuracy if place else None,
         "detail": spurt.detail[:256],
+        "after_id": spurt.after,
+        "call_id": spurt.call,
+        "peer": peer.name[:128],
+        "peer_leg": peer.leg[:16],
+        "peer_unit_id": peer.unit,
+        "peer_user_id": peer.user,
         "held_by": spurt.held_by[:256],
         "held_why": spurt.held_why[:500],
         "erased_by": spurt.erased_by[:256],
@@ -336,6 +344,16 @@ def _spurt(row: Mapping[str, Any], groups: tuple[SpurtGroup, ...]) -> Spurt:
         ),
         place=place,
         detail=row["detail"],
+        after=SpurtId(row["after_id"]),
+        call=row["call_id"],
+        peer=Talker(
+            name=row["peer"],
+            leg=row["peer_leg"],
+            unit=UnitId(row["peer_unit_id"]),
+            user=UserId(row["peer_user_id"]),
+        )
+        if row["call_id"]
+        else None,
         held_by=row["held_by"],
         held_why=row["held_why"],
         erased_by=row["erased_by"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,9 @@ SETTLE: Final = 1.5  # s that a recorder whose media process died may still need
 UNTOLD: Final = 10.0  # s after the release in which media must have told of the file
 TICK: Final = 0.25
 RECOVER_AGAIN: Final = 1.0  # s
+LOOK_FOR_ROOM: Final = 1.0  # s, while the disk is full
+# Bytes above the reserve from which recordings go on: about a minute of 50 voices.
+SPARE: Final = 4 * 1024 * 1024
 
 Listener = Callable[[Spurt], None]
 
@@ -34,11 +38,14 @@ class SpurtRecorder:
 
     At a grant: `path = begin(spurt)`, then `Routing.start_recording(spurt.id, source, path)` beside the transaction
     that routes the source's `recorder_sink`; at the release `end(spurt.id, now)`, then `stop_recording`. `folder` None:
-    nothing is recorded. `run` it, and the index.
+    nothing is recorded; `reserve`: bytes of its disk that media leaves to others. `run` it, and the index.
     """
 
-    def __init__(self, index: SpurtIndex, clock: Clock, folder: Path | None) -> None:
+    def __init__(self, index: SpurtIndex, clock: Clock, folder: Path | None, reserve: int = 0) -> None:
         self.folder = folder
+        self.full = False  # a recording ended for want of room, and there is none yet
+        self._reserve = reserve
+        self._look_for_room = float("-inf")
         self._index = index
         self._clock = clock
         self._active: dict[SpurtId, Spurt] = {}  # media has not told the end of
@@ -73,6 +80,8 @@ class SpurtRecorder:
             return
         if report.detail == "disk_full":
             self._disk_full_at = self._clock.now()
+            self._look_for_room = self._clock.now() + LOOK_FOR_ROOM
+            self.full = True
         if not report.sha256:
             self._look_at[spurt.id] = self._clock.now() + SETTLE
             self._active[spurt.id] = msgspec.structs.replace(spurt, detail=report.detail)
@@ -119,8 +128,8 @@ class SpurtRecorder:
 
     @property
     def disk_full(self) -> bool:
-        """Whether a recording ended for want of room in the last minute."""
-        return self._clock.now() - self._disk_full_at < 60.0
+        """Whether there is no room, or was none for a recording in the last minute."""
+        return self.full or self._clock.now() - self._disk_full_at < 60.0
 
     async def run(self) -> None:
         """First what an earlier run left; then look at files that media cannot tell of. Until cancelled."""
@@ -138,11 +147,21 @@ class SpurtRecorder:
         while True:
             await asyncio.sleep(TICK)
             now = self._clock.now()
+            if self.full and now >= self._look_for_room:
+                self._look_for_room = now + LOOK_FOR_ROOM
+                await self._find_room(self.folder)
             for spurt_id in [each for each, at in self._look_at.items() if at <= now]:
                 spurt = self._active[spurt_id]
                 found = await asyncio.to_thread(files.look, self.folder, spurt.path)
                 if spurt_id in self._active:  # media told meanwhile
                     self._over(settled(self._active[spurt_id], found, self._clock.wallclock()))
+
+    async def _find_room(self, folder: Path) -> None:
+        with contextlib.suppress(OSError):
+            free, _ = await asyncio.to_thread(files.room, folder)
+            self.full = free < self._reserve + SPARE
+            if not self.full:
+                log.info("there is room for recordings again")
 
     def statistics(self) -> dict[str, object]:
         return {

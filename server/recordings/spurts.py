@@ -53,6 +53,10 @@ class Spurt(msgspec.Struct, frozen=True, kw_only=True):
     `started`: wallclock s of the grant; `ended` of the release, None = still talking. `began`: of the first packet in
     the file (its time 0; before `started` when the voice was held until the grant), 0.0 = not known. `duration`: s that
     the file plays. `path`: below the recordings folder, made by `SpurtRecorder.begin`. `detail`: why it is cut or lost.
+    `after`: the recording that this one goes on with, because it ended before what was said did; `gap` s are missing
+    between them.
+    `call`: the private call it was said in, to `peer`; each of the two has a recording of its own (both parts, should
+    the sound path have been away meanwhile).
     `hold`: evidence; nothing erases it; by whom and why. `erased` when, by whom and why, for erased ones.
     """
 
@@ -71,6 +75,10 @@ class Spurt(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     sha256: str = ""
     detail: str = ""
+    after: SpurtId = SpurtId("")
+    gap: float = 0.0
+    call: str = ""
+    peer: Talker | None = None
     hold: bool = False
     held_by: str = ""
     held_why: str = ""
@@ -82,8 +90,9 @@ class Spurt(msgspec.Struct, frozen=True, kw_only=True):
 class SpurtQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What to search for; what is empty does not narrow. Newest first.
 
-    `groups`: in any of them. `text`: in the name of the talker or of a group, upper and lower case alike. `since` and
-    `until`: wallclock s of the start, `until` excluded. `before`: the last id of the page before. `limit` <= 200.
+    `groups`: in any of them. `unit`, `user`: the talker's, or of whom a call was with. `text`: in one of their names or
+    in that of a group, upper and lower case alike. `since` and `until`: wallclock s of the start, `until` excluded.
+    `before`: the last id of the page before. `limit` <= 200.
     """
 
     groups: tuple[str, ...] = ()
@@ -104,11 +113,12 @@ MAX_PAGE: Final = 200
 def matches(spurt: Spurt, query: SpurtQuery) -> bool:
     """Whether a spurt is one of those asked for, as the database would say; `limit` aside."""
     text = query.text.strip().casefold()
-    names = (spurt.talker.name, *(group.name for group in spurt.groups))
+    parties = (spurt.talker, *((spurt.peer,) if spurt.peer else ()))
+    names = (*(party.name for party in parties), *(group.name for group in spurt.groups))
     return (
         (not query.groups or any(group.id in query.groups for group in spurt.groups))
-        and (not query.unit or spurt.talker.unit == query.unit)
-        and (not query.user or spurt.talker.user == query.user)
+        and (not query.unit or any(party.unit == query.unit for party in parties))
+        and (not query.user or any(party.user == query.user for party in parties))
         and (not text or any(text in name.casefold() for name in names))
         and (query.since is None or spurt.started >= query.since)
         and (query.until is None or spurt.started < query.until)

@@ -245,6 +245,7 @@ class HelloServer(Message, frozen=True, kw_only=True, tag="hello"):
     user: User
     server: ServerInfo
     stream: str = ""  # a phone's own stream
+    leg: str = ""  # of this client in groups: what listeners and talkers are called by
 
 
 class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot"):

@@ -216,6 +216,7 @@ class Connection:
                     user=client.user,
                     server=server,
                     stream=client.stream,
+                    leg=client.public,
                 )
             )
         )

@@ -412,7 +412,8 @@ class AlarmMove(Command, frozen=True, kw_only=True, tag="alarm.move"):
 class Spurt(Value, frozen=True, kw_only=True):
     """A recorded transmission: `GET /recordings/{id}` is its sound. `duration` s, 0 while it goes on.
 
-    `hold`: kept as evidence, by whom and why.
+    `detail`: why it is cut or lost. `gap`: s that are missing between this one and the one it goes on with, `after`.
+    `call`: the private call it was said in, to `peer`. `hold`: kept as evidence, by whom and why.
     """
 
     id: str
@@ -424,6 +425,11 @@ class Spurt(Value, frozen=True, kw_only=True):
     urgency: str
     state: str  # recording | ready | cut | lost | erased
     position: AlarmPosition | None = None
+    detail: str = ""
+    after: str = ""
+    gap: float = 0.0
+    call: str = ""
+    peer: Talker | None = None
     hold: bool = False
     held_by: str = ""
     held_why: str = ""

@@ -27,6 +27,7 @@ from server.model.names import clean_name
 from server.positions.position import problem_of
 from server.recordings.spurts import Spurt as SpurtRecord
 from server.recordings.spurts import SpurtQuery
+from server.recordings.spurts import Talker as Party
 from server.signalling.clients import Client
 from server.signalling.messages import ReportedPosition, Stream
 from server.signalling.table import Row, Services, row
@@ -410,6 +411,10 @@ async def _hold(services: Services, client: Client, command: SpurtHold) -> Value
     return SpurtHeld(spurt=_spurt(held))
 
 
+def _party(who: Party) -> Talker:
+    return Talker(leg="", name=who.name, kind=who.leg, unit=who.unit, user=who.user)
+
+
 def _spurt(record: SpurtRecord) -> Spurt:
     place = record.place
     return Spurt(
@@ -418,13 +423,12 @@ def _spurt(record: SpurtRecord) -> Spurt:
         duration=record.duration,
         groups=tuple(group.id for group in record.groups),
         group_names=tuple(group.name for group in record.groups),
-        talker=Talker(
-            leg="",
-            name=record.talker.name,
-            kind=record.talker.leg,
-            unit=record.talker.unit,
-            user=record.talker.user,
-        ),
+        talker=_party(record.talker),
+        detail=record.detail,
+        after=record.after,
+        gap=record.gap,
+        call=record.call,
+        peer=_party(record.peer) if record.peer else None,
         urgency="emergency" if record.emergency else "normal",
         state=record.state.value,
         position=None

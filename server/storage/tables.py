@@ -220,6 +220,13 @@ spurts = Table(
     Column("sha256", HASH, nullable=False),
     Column("detail", String(256), nullable=False),
     Column("hold", Boolean, nullable=False),  # evidence: nothing erases it
+    Column("after_id", ID, nullable=False, server_default=text("''")),  # what it goes on with
+    Column("gap", Float, nullable=False, server_default=text("0")),  # s that are missing between the two
+    Column("call_id", ID, nullable=False, server_default=text("''")),  # "" = no private call
+    Column("peer", String(128), nullable=False, server_default=text("''")),  # who was spoken to
+    Column("peer_leg", String(16), nullable=False, server_default=text("''")),
+    Column("peer_unit_id", ID, nullable=False, server_default=text("''")),
+    Column("peer_user_id", ID, nullable=False, server_default=text("''")),
     Column("held_by", String(256), nullable=False, server_default=text("''")),
     Column("held_why", String(500), nullable=False, server_default=text("''")),
     Column("erased", Float, nullable=True),  # when
@@ -228,6 +235,8 @@ spurts = Table(
     Index(None, "state", "started"),
     Index(None, "unit_id", "id"),
     Index(None, "user_id", "id"),
+    Index(None, "peer_unit_id", "id"),
+    Index(None, "peer_user_id", "id"),
 )
 
 spurt_groups = Table(

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -325,6 +326,20 @@ async def test_a_dispatcher_calls_the_phone_and_both_hear_each_other(net: Net) -
         await expect(net.chief.page.locator(".call")).to_have_count(0)
         await net.a.until_sends_nothing()
 
+    async def said() -> list[dict[str, Any]]:
+        found = (await command(net.chief.page, "spurt.search", text=NAMES[0]))["result"]["spurts"]
+        return [one for one in found if one["call"] and one["state"] == "ready"]
+
+    calls = await until(said, lambda found: len(found) >= 3)  # both of the full one, who talked of the other
+    full = [one for one in calls if not one["groups"]]
+    parties = {(one["talker"]["name"], one["peer"]["name"]) for one in full}
+    assert parties == {("总值班", NAMES[0]), (NAMES[0], "总值班")}
+    assert len({one["call"] for one in full}) == 1
+    assert all(one["duration"] > 0.2 for one in full)
+    address = f"/recordings/{full[0]['id']}"
+    sound = "async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer()).slice(0, 4).join()"
+    assert await net.chief.page.evaluate(sound, address) == ",".join(str(byte) for byte in b"OggS")
+
 
 async def test_a_call_back_is_asked_for_with_one_touch_and_answered_for(net: Net) -> None:
     page = net.a.page
@@ -464,12 +479,25 @@ async def test_the_link_opened_on_another_phone_is_another_listener(
     net: Net, talking_browser: Browser
 ) -> None:
     second = await TalkPhone.ready(talking_browser, net.server, net.link)
+
+    async def hearers() -> list[str | None]:
+        shown = [phone.page.locator("[data-hearers]").first for phone in (second, net.a, net.b)]
+        return [await each.get_attribute("data-hearers") for each in shown]
+
+    await until(hearers, lambda counts: len(set(counts)) == 1)  # each of the three hears the same others
+    await net.chief.card(EVERYBODY).locator(".icon-button").click()
+    for name in (NAMES[0], f"{NAMES[0]} · 2"):
+        row = net.chief.page.locator(".listener-name").filter(has_text=re.compile(f"^{name}$"))
+        await expect(row).to_have_count(1, timeout=60_000)  # a page that was closed before is listed for 30 s
+    await screenshot(net.chief.page, "desk-two-phones-one-link")
+    await net.chief.page.keyboard.press("Escape")
     async with net.b.held():
         await net.a.until_hears()
         await second.until_hears()
     async with second.held():
         await net.b.until_look("rx")
         await net.a.until_look("rx")
+        await expect(net.b.key).to_contain_text(f"{NAMES[0]} · 2")
     await second.close()
 
 

@@ -69,7 +69,12 @@ def spurt(i: int, now: float) -> dict[str, Any]:
         **{"id": f"s{i}", "started": now - 60 * i - 20, "duration": 4.2 + i, "groups": ["g2"]},
         **{"groupNames": ["救援一组"], "talker": talker(("张强", "王芳")[i % 2]), "position": None},
         "urgency": "emergency" if i == 2 else "normal",
-        "state": "ready" if i else "recording",
+        "state": {0: "recording", 5: "cut"}.get(i, "ready"),
+        "detail": "disk_full" if i == 5 else "",
+        "after": "s5" if i == 4 else "",
+        "gap": 12.4 if i == 4 else 0.0,
+        "call": "c9" if i == 3 else "",
+        "peer": talker("孙梅") if i == 3 else None,
         "hold": i == 1,
         "heldBy": "总值班" if i == 1 else "",
         "heldWhy": "事故调查" if i == 1 else "",
@@ -224,6 +229,9 @@ async def test_members_have_a_priority(desk: Desk) -> None:
 async def test_a_recording_is_kept_as_evidence_with_a_reason(desk: Desk) -> None:
     page, script, _ = desk
     rows = page.locator(".recent .spurt")
+    await expect(rows.nth(5)).to_contain_text("录音中断：磁盘已满")
+    await expect(rows.nth(4)).to_contain_text("接上一段，中间缺 12 秒")
+    await expect(rows.nth(3)).to_contain_text("单呼 · 对方 孙梅")
     await expect(rows.nth(0).locator(".evidence")).to_have_count(0)  # it is still being recorded
     await rows.nth(1).get_by_role("button", name="已存证，总值班：事故调查").click()
     await expect(page.get_by_role("dialog")).to_contain_text("总值班 存证：事故调查")

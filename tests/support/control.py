@@ -172,6 +172,7 @@ async def control(
     rtsp_enabled: bool = True,
     media_up: bool = True,
     clock: FakeClock | None = None,
+    recorded: bool = False,
 ) -> AsyncIterator[Control]:
     clock = clock or FakeClock()
     async with open_database(url, folder) as database:
@@ -198,7 +199,7 @@ async def control(
 
         changes = ChangeWatch(database)
         index = SpurtIndex(database)
-        recorder = SpurtRecorder(index, clock, None)
+        recorder = SpurtRecorder(index, clock, folder / "recordings" if recorded else None)
         talk = await make_talk(
             database,
             audit,

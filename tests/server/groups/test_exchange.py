@@ -48,10 +48,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.open: dict[str, Spurt] = {}
+        self.full = False
+
+    def on_changed(self, listener: object) -> None: ...
 
     def begin(self, spurt: Spurt) -> str:
         assert spurt.id not in self.open
-        assert spurt.groups
+        assert spurt.groups or (spurt.call and spurt.peer)
         self.open[spurt.id] = spurt
         return f"{spurt.id}.ogg"
 
@@ -267,11 +270,7 @@ class Dispatch(RuleBasedStateMachine):
     def what_is_said_is_recorded(self) -> None:
         if hasattr(self, "exchange"):
             self._take_routes()
-            talking = {
-                leg
-                for leg in self.exchange.legs
-                if any(not name.startswith("call:") for name in self.exchange._board.is_open(leg))
-            }
+            talking = {leg for leg in self.exchange.legs if self.exchange._board.is_open(leg)}
             assert {spurt.talker.name for spurt in self.recorder.open.values()} == talking
 
 
@@ -287,3 +286,34 @@ def test_a_press_in_two_groups_is_one_recording() -> None:
     net.press("officer", ["g1", "g2"], Urgency.NORMAL)
     net._take_routes()
     assert [[group.id for group in spurt.groups] for spurt in net.recorder.open.values()] == [["g1", "g2"]]
+
+
+def test_a_call_is_recorded_with_its_other_party_though_that_one_has_gone() -> None:
+    net = Dispatch()
+    net.begin()
+    net.call(["officer", "p2"], True)
+    net.detach("p2")
+    net.path("officer")
+    net._take_routes()
+    assert [spurt.peer.name for spurt in net.recorder.open.values() if spurt.peer] == ["p2"]
+
+
+def test_two_phones_of_one_unit_have_names_of_their_own() -> None:
+    net = Dispatch()
+    net.begin()
+    first = net.exchange.legs[LegId("p1")]
+    leg = Leg(id=LegId("p1b"), kind="phone")
+    second = net.exchange.attach(leg, first.subject, "p1", DeviceId(""), Ear())
+    net.path("p1")
+    assert (first.name, second.name) == ("p1", "p1")  # the second cannot be heard yet
+    net.exchange.opened(leg.id, MediaSessionId("m-p1b"))
+    net.exchange.session_step(MediaSessionId("m-p1b"), "dtls", "")
+    assert (first.name, second.name) == ("p1", "p1 · 2")
+    net.exchange.attach(leg, first.subject, "改名", DeviceId(""), second.told)
+    assert second.name == "改名 · 2"
+    net.lose("p1")
+    assert second.name == "改名"
+    net.path("p1")
+    assert (first.name, second.name) == ("p1", "改名 · 2")
+    net.detach("p1")
+    assert second.name == "改名"

@@ -25,6 +25,7 @@ def attached(name: str, *groups: str) -> Attached:
     made = Attached(
         leg=Leg(id=LegId(name), kind="phone"),
         subject=Subject(role=Role.GUEST),
+        called=name,
         name=name,
         device=DeviceId(""),
         told=Told(),

@@ -35,6 +35,7 @@ def attached(name: str, *listening: str, half_duplex: bool = False) -> Attached:
     return Attached(
         leg=Leg(id=LegId(name), kind="browser", half_duplex=half_duplex),
         subject=Subject(role=Role.DISPATCHER),
+        called=name,
         name=name,
         device=DeviceId(""),
         told=Ear(),

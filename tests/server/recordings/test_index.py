@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.model.errors import BadRequest
-from server.model.ids import SpurtId
+from server.model.ids import SpurtId, UserId
 from server.recordings.index import SpurtIndex
-from server.recordings.spurts import Spurt, SpurtQuery, SpurtState
+from server.recordings.spurts import Spurt, SpurtQuery, SpurtState, Talker
 from server.storage.engine import Database, open_database
 from support.spurts import FIRE, FLOOD, spurt
 from support.waiting import until
@@ -51,6 +51,14 @@ async def test_what_was_put_comes_back_as_it_was(storage_url: str, tmp_path: Pat
         index.put(value)
         await index.flush()
         assert await SpurtIndex(database).get(value.id) == value
+        called = msgspec.structs.replace(
+            spurt(T + 2), call="c1", peer=Talker(name="李", leg="browser", user=UserId("user-9")), groups=()
+        )
+        index.put(called)
+        await index.flush()
+        assert await SpurtIndex(database).get(called.id) == called
+        assert await SpurtIndex(database).search(SpurtQuery(user="user-9")) == (called,)
+        assert await SpurtIndex(database).search(SpurtQuery(text="李")) == (called,)
         bare = msgspec.structs.replace(spurt(T + 1), place=None, groups=())
         index.put(bare)
         await index.flush()

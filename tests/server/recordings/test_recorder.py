@@ -32,6 +32,7 @@ from support.spurts import FIRE, ogg, put_file, spurt
 from support.waiting import until
 
 DAY = 86_400.0
+RESERVE = 10 * 1024 * 1024
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -87,7 +88,7 @@ async def open_desk(tmp_path: Path, *, min_free: int = 0, run: bool = True) -> A
     folder.mkdir(exist_ok=True)
     async with open_database("", tmp_path) as database:
         index, audit = SpurtIndex(database), Audit(database, clock)
-        recorder = SpurtRecorder(index, clock, folder)
+        recorder = SpurtRecorder(index, clock, folder, RESERVE)
         retention = Retention(recorder, index, audit, clock, keep_days=30.0, min_free=min_free)
         evidence = Evidence(index, audit, recorder.changed)
         changes: list[Spurt] = []
@@ -368,3 +369,21 @@ async def test_a_faulty_listener_harms_nobody(tmp_path: Path) -> None:
         made, path = desk.begin()
         assert path
         assert (await desk.now(made)).path == path
+
+
+async def test_a_full_disk_is_over_when_there_is_room_above_the_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [0]
+    monkeypatch.setattr("server.recordings.files.shutil.disk_usage", lambda _: Usage(10**9, 0, free[-1]))
+    async with open_desk(tmp_path) as desk:
+        made, _ = desk.begin()
+        desk.report(made, "failed", detail="disk_full", duration=1.0, sha256="ab")
+        assert desk.recorder.full
+        for room, full in ((10 * 1024 * 1024, True), (15 * 1024 * 1024, False)):
+            free.append(room)
+            desk.clock.advance(1.5)
+            await until(lambda full=full: desk.recorder.full is full)  # type: ignore[misc]
+        assert desk.recorder.disk_full  # for a minute: somebody should know
+        desk.clock.advance(60.0)
+        assert not desk.recorder.disk_full

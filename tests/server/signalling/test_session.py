@@ -24,6 +24,8 @@ def test_hello_is_answered_with_who_and_a_snapshot() -> None:
     peer.store.put(UnitEntity(id="u1", name="一号员", kind="rescuer", number=1))
     peer.store.publish()
     first, second = peer.open()
+    client = peer.connection.client
+    assert client is not None
     assert first == {
         "type": "hello",
         "schema": 1,
@@ -40,6 +42,7 @@ def test_hello_is_answered_with_who_and_a_snapshot() -> None:
             "drill": False,
         },
         "stream": "",
+        "leg": client.public,
     }
     assert (second["type"], second["rev"], len(second["units"])) == ("snapshot", 5_001, 1)
     assert peer.taken() == []

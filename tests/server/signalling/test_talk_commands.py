@@ -16,7 +16,7 @@ from server.auth.permissions import Principal, Role
 from server.model.ids import LegId, MediaSessionId
 from server.model.ports import VoiceRoute
 from server.recordings.index import SpurtIndex
-from server.recordings.spurts import SpurtState
+from server.recordings.spurts import SpurtQuery, SpurtState
 from server.signalling.clients import Client
 from server.signalling.commands import perform
 from server.signalling.messages import MediaOffer
@@ -160,15 +160,21 @@ class Net:
         await until(routed)
 
 
-@pytest.fixture
-async def net(tmp_path: Path) -> AsyncIterator[Net]:
-    async with control(tmp_path, clock=RunningClock()) as centre:
+@contextlib.asynccontextmanager
+async def open_net(folder: Path, *, recorded: bool = False) -> AsyncIterator[Net]:
+    async with control(folder, clock=RunningClock(), recorded=recorded) as centre:
         tasks = [asyncio.ensure_future(run()) for run in centre.talk.services.values()]
         yield Net(centre)
         for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+@pytest.fixture
+async def net(tmp_path: Path) -> AsyncIterator[Net]:
+    async with open_net(tmp_path) as net:
+        yield net
 
 
 EVERYBODY = "全员"
@@ -461,6 +467,43 @@ async def test_a_half_duplex_call_has_a_floor_of_its_own(net: Net) -> None:
     await officer.do(CallEnd(id="e", call=call))
     await net.hears(officer)
     assert net.centre.store.get("group", call) is None
+
+
+@pytest.mark.parametrize("duplex", ["full", "half"])
+async def test_both_sides_of_a_call_are_recorded_and_found_by_either(tmp_path: Path, duplex: Any) -> None:
+    async with open_net(tmp_path, recorded=True) as net:
+        officer, one = await net.officer("值班员"), await net.phone("一号员")
+        recorder = net.centre.services.recorder
+
+        async def found(**wanted: str) -> list[tuple[str, str, str, str]]:
+            spurts = (await officer.do(SpurtSearch(id="s", **wanted)))["spurts"]
+            return sorted((x["call"], x["talker"]["name"], x["peer"]["name"], x["state"]) for x in spurts)
+
+        call = (await officer.do(CallStart(id="c", unit=one.view.unit, duplex=duplex)))["call"]
+        await one.do(CallAnswer(id="a", call=call, accept=True))
+        if duplex == "half":
+            for who in (officer, one):
+                assert (await who.press(call))[0]["state"] == "granted"
+                who.speak(True)
+                await until(lambda who=who: bool(net.route(who).recording))  # type: ignore[misc, union-attr]
+                await who.let_go()
+                who.speak(False)
+                await until(lambda: net.floor(call).state in ("hang", "idle"))
+        both = [(call, "一号员", "值班员", "recording"), (call, "值班员", "一号员", "recording")]
+        await until(lambda: recorder.statistics()["begun_total"] == 2)
+        assert await found() == sorted(both)
+        assert await found(unit=one.view.unit) == sorted(both)
+        assert await found(user="值班员") == sorted(both)
+        assert await found(text="一号") == sorted(both)
+        if duplex == "full":
+            routes = [net.route(who) for who in (officer, one)]
+            assert all(route is not None and route.recording and route.path for route in routes)
+        await officer.do(CallEnd(id="e", call=call))
+        await net.hears(officer)
+        spurts = await recorder.search(SpurtQuery())
+        assert [spurt.ended is not None for spurt in spurts] == [True, True]
+        if duplex == "full":
+            await until(lambda: net.route(one).recording == "")  # type: ignore[union-attr]
 
 
 async def test_a_declined_call_says_so_and_nobody_s_line_is_nobody_s(net: Net) -> None:

@@ -30,6 +30,7 @@ export interface Hello {
   user: User;
   server: ServerInfo;
   stream: string;
+  leg: string;
 }
 
 /** WGS 84 degrees; accuracy m; heading degrees clockwise from north; speed m/s. None = not known. */
@@ -494,6 +495,11 @@ export interface Spurt {
   urgency: string;
   state: string;
   position: AlarmPosition | null;
+  detail: string;
+  after: string;
+  gap: number;
+  call: string;
+  peer: Talker | null;
   hold: boolean;
   heldBy: string;
   heldWhy: string;

@@ -12,6 +12,7 @@ const hello = (over: Partial<Hello> = {}): string =>
     user: { id: "u", name: "n", role: "dispatcher", permissions: [] },
     server: { name: "s", level: "county", version: "1", time: 0, media: true, drill: false },
     stream: "",
+    leg: "l-1",
     ...over,
   });
 const text = (message: object): string => JSON.stringify(message);

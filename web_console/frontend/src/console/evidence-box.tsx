@@ -8,6 +8,7 @@ import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
 import { ReasonField } from "./reason.tsx";
+import { whereSaid } from "./spurt-list.tsx";
 
 export function EvidenceBox({
   spurt,
@@ -39,7 +40,7 @@ export function EvidenceBox({
     <Dialog title={title} close={close}>
       <form class="box-form" onSubmit={submit}>
         <p class="num">
-          <strong>{spurt.talker.name}</strong> · {dateTime(spurt.started)} · {spurt.groupNames.join(" · ")}
+          <strong>{spurt.talker.name}</strong> · {dateTime(spurt.started)} · {whereSaid(spurt)}
         </p>
         {hold && <p>{box("evidence_by", { name: spurt.heldBy, why: spurt.heldWhy })}</p>}
         <p class="dim">

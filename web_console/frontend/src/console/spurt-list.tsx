@@ -3,7 +3,7 @@ import { Icon } from "../icon.tsx";
 import type { Spurt } from "../messages.ts";
 import { errorWords } from "../strings/common.ts";
 import { radio } from "../strings/radio.ts";
-import { side } from "../strings/side.ts";
+import { type SideKey, side } from "../strings/side.ts";
 import { clockTime } from "../times.ts";
 import { useModel } from "./context.ts";
 import { canPlay } from "./recall.ts";
@@ -29,6 +29,28 @@ export function RecentSpurtList() {
       <SpurtRows spurts={spurts.value} changed={(spurt) => desk.recent.put(spurt)} />
     </section>
   );
+}
+
+/** The groups it was said in, or to whom. */
+export function whereSaid({ peer, groupNames }: Spurt): string {
+  return peer ? side("call_with", { name: peer.name }) : groupNames.join(" · ");
+}
+
+const FLAWS: Record<string, SideKey> = {
+  disk_full: "flaw_disk_full",
+  disk_slow: "flaw_disk_slow",
+  media_restarted: "flaw_media",
+  server_stopped: "flaw_server",
+  stopped: "flaw_server",
+  orphan: "flaw_server",
+  no_packets: "flaw_silent",
+  no_file: "flaw_no_file",
+};
+
+/** Why a recording is not whole; what has no words is told as it is. */
+function whyCut(detail: string): string {
+  const key = FLAWS[detail];
+  return key ? side(key) : detail;
 }
 
 interface Changed {
@@ -73,7 +95,7 @@ function SpurtRow({ spurt, changed }: { spurt: Spurt } & Changed) {
         <span>
           {spurt.urgency === "emergency" && <Icon name="siren" size={14} />} {name}
         </span>
-        <span class="dim">{spurt.groupNames.join(" · ")}</span>
+        <span class="dim">{whereSaid(spurt)}</span>
       </span>
       <span class="spurt-when num">
         <span>{clockTime(spurt.started)}</span>
@@ -82,6 +104,16 @@ function SpurtRow({ spurt, changed }: { spurt: Spurt } & Changed) {
         </span>
       </span>
       <EvidenceMark spurt={spurt} changed={changed} />
+      {(spurt.state === "cut" || spurt.state === "lost") && spurt.detail && (
+        <p class="spurt-flaw">
+          {side(spurt.state === "cut" ? "spurt_cut_why" : "spurt_lost_why", { why: whyCut(spurt.detail) })}
+        </p>
+      )}
+      {spurt.after && (
+        <p class="spurt-flaw">
+          {spurt.gap < 1 ? side("spurt_goes_on") : side("spurt_gap", { n: Math.round(spurt.gap) })}
+        </p>
+      )}
       {playing?.failed && <p class="tone-late">{radio("play_failed")}</p>}
       {playing && !playing.failed && (
         <input

@@ -44,6 +44,7 @@ export class PhoneModel {
   }));
 
   private readonly own = signal("");
+  private readonly leg = signal("");
   private readonly token: string;
   /** The world is that of this connection, not of one before a restart. */
   private fresh = false;
@@ -57,6 +58,7 @@ export class PhoneModel {
           this.server.value = hello.server;
           this.name.value = hello.user.name;
           this.own.value = hello.stream;
+          this.leg.value = hello.leg;
           this.fresh = hello.resumed;
           this.vitals.soon();
           this.locator.flush();
@@ -77,7 +79,7 @@ export class PhoneModel {
     this.publisher = new Publisher(this.link, this.stream, this.awake);
     this.locator = new Locator(this.link);
     this.vitals = new Vitals(this.link);
-    this.radio = new Radio(this.link, this.world, this.self, this.awake);
+    this.radio = new Radio(this.link, this.world, this.self, this.leg, this.awake);
     this.sos = new Sos({
       talk: this.radio.talk,
       world: this.world,

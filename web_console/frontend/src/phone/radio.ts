@@ -42,6 +42,7 @@ export class Radio {
     private readonly link: Link,
     private readonly world: ReadonlySignal<World>,
     private readonly self: ReadonlySignal<Self>,
+    private readonly leg: ReadonlySignal<string>,
     private readonly awake: Awake,
   ) {
     this.talk = new Talk({ link, world, self, owner: "phone", officer: false });
@@ -116,10 +117,9 @@ export class Radio {
     return !this.talk.tuning.value.left.includes(group);
   }
 
-  /** Who hears what is said there, without this phone. */
+  /** Who hears what is said there, without this phone: another one with the same link hears it, too. */
   hearers(group: Group): number {
-    const { unit } = this.self.value;
-    return group.listeners.filter((one) => one.voice && (unit === "" || one.unit !== unit)).length;
+    return group.listeners.filter((one) => one.voice && one.leg !== this.leg.value).length;
   }
 
   /** What there is to say about a group at this moment. */

@@ -35,12 +35,23 @@ const zh = {
   recent_failed: "读不到录音：{reason}",
   seek: "播放位置",
   seconds: "{n} 秒",
+  call_with: "单呼 · 对方 {name}",
   evidence_hold: "存证 {name} 的录音",
   evidence_held: "已存证，{name}：{why}",
   spurt_recording: "录音中",
   spurt_cut: "不完整",
   spurt_lost: "已丢失",
   spurt_erased: "已清除",
+  spurt_cut_why: "录音中断：{why}",
+  spurt_lost_why: "没有录下：{why}",
+  spurt_gap: "接上一段，中间缺 {n} 秒",
+  spurt_goes_on: "接上一段",
+  flaw_disk_full: "磁盘已满",
+  flaw_disk_slow: "磁盘太慢",
+  flaw_media: "媒体服务重启",
+  flaw_server: "服务器停止",
+  flaw_silent: "没有收到声音",
+  flaw_no_file: "文件不在",
 } as const;
 
 export type SideKey = keyof typeof zh;
