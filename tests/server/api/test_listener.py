@@ -241,7 +241,7 @@ async def test_500_dawdlers_and_everybody_else_is_served(tmp_path: Path) -> None
 async def test_an_address_has_a_cap_and_others_are_not_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """30 here; the 31st is refused while nobody has been idle for long. As many handshakes may take a second or more."""
+    """30 here; the 31st is refused while nobody has been idle for long. So many handshakes may take a second."""
     monkeypatch.setattr("server.api.listener.EVICTABLE_AFTER", 60.0)
     async with open_site(tmp_path, http={"idle_timeout": 60.0, "max_connections_per_address": 30}) as site:
         working = site.client(connector_owner=True)
