@@ -12,7 +12,7 @@ from typing import Final
 import aiohttp
 import pytest
 
-from support.running_server import RunningServer, running_server
+from support.running_server import RunningServer, family, running_server
 from support.sound_path import SoundPath
 from support.talk_client import TalkClient, connect, phone_token
 from support.waiting import until
@@ -48,13 +48,6 @@ class Vitals:
 
 def _proc(pid: int, name: str) -> str:
     return Path(f"/proc/{pid}/{name}").read_text()
-
-
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    lists = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    children = [int(each) for text in lists for each in text.split()]
-    return [pid, *(each for child in children for each in family(child))]
 
 
 async def with_sound(
