@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from support.running_server import RunningServer, family, running_server
-from support.sound_path import SoundPath
+from support.sound_path import SoundPath, VoiceMark
 from support.talk_client import TalkClient, connect, phone_token
 from support.waiting import until
 
@@ -50,19 +50,6 @@ def _proc(pid: int, name: str) -> str:
     return Path(f"/proc/{pid}/{name}").read_text()
 
 
-async def with_sound(
-    http: aiohttp.ClientSession, server: RunningServer, token: str
-) -> tuple[TalkClient, SoundPath]:
-    client = TalkClient(http=http, socket=await connect(http, server.url))
-    await client.hello(token)
-    path = SoundPath()
-    answer = await client.do("media.offer", kind="voice", sdp=path.offer())
-    client.session = answer["session"]
-    path.apply(answer["sdp"])
-    await until(lambda: client.step in ("dtls", "path"), 20)
-    return client, path
-
-
 @dataclass(kw_only=True)
 class Duty:
     """An officer who stays, and phones that come, talk and go."""
@@ -72,10 +59,24 @@ class Duty:
     officer: TalkClient
     tokens: list[str]
     spurts: int = 0
+    delays: list[float] = field(default_factory=list)  # s from microphone to listener, of each packet
+
+    def heard(self, mark: VoiceMark, now_ns: int) -> None:
+        self.delays.append((now_ns - mark.sent_ns) / 1e9)
+
+    async def with_sound(self, token: str) -> tuple[TalkClient, SoundPath]:
+        client = TalkClient(http=self.http, socket=await connect(self.http, self.server.url))
+        await client.hello(token)
+        path = SoundPath(on_mark=self.heard)
+        answer = await client.do("media.offer", kind="voice", sdp=path.offer())
+        client.session = answer["session"]
+        path.apply(answer["sdp"])
+        await until(lambda: client.step in ("dtls", "path"), 20)
+        return client, path
 
     async def round(self) -> None:
         """Two phones come, each talks once and hears the other; one leaves as is proper, the other vanishes."""
-        (one, voice), (two, ear) = [await with_sound(self.http, self.server, token) for token in self.tokens]
+        (one, voice), (two, ear) = [await self.with_sound(token) for token in self.tokens]
         try:
             for client in (one, two):
                 await client.tune("全员")
@@ -131,6 +132,9 @@ async def test_nothing_stays_behind_those_who_talked() -> None:
         before = Vitals.of(duty.server)  # those who vanished are still in it
         for _ in range(12):
             await duty.round()
+        delays = sorted(duty.delays)
+        print(f"{len(delays)} packets, p95 {delays[len(delays) * 95 // 100] * 1e3:.1f} ms under way")
+        assert delays[len(delays) * 95 // 100] < 0.25  # P2: 5 ms; nothing is asserted under 250 ms here
         await quiet(duty, before)  # 24 sound paths and as many recordings later
 
 
