@@ -29,7 +29,7 @@ serve: ## start the server with configs/reference.toml
 test: ## every test but the long ones: unit, real peers, end to end
 	@.ci/setup test
 	$(if $(FRONTEND),.ci/setup npm run test)
-	$(BIN)/python -m pytest -m "not long and not bench" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not long and not bench" $(ARGS)
 
 check: ## format, lint, types and the fast tests, in about a minute
 	@.ci/setup check
@@ -38,7 +38,7 @@ check: ## format, lint, types and the fast tests, in about a minute
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/bandit -q -ll -c pyproject.toml -r $(PACKAGES)
 	$(if $(FRONTEND),.ci/setup npm run check)
-	$(BIN)/python -m pytest -q -m "not e2e and not long and not bench" $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 -m "not e2e and not long and not bench" $(ARGS)
 
 format: ## put the code into its one format and mend what the linter can mend
 	@.ci/setup check

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from support.postgres_server import PostgresServer, postgres_server
 
@@ -50,3 +51,16 @@ def storage_url(request: pytest.FixtureRequest) -> str:
         return ""
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.emptied()
+
+
+class Lanes(LoadScopeScheduling):
+    """How `pytest -n 2` shares the run: one worker has all that drives browsers, which share a server and would slow
+    each other; the other takes the rest, file by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "e2e" if file.startswith("tests/e2e/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
+    return Lanes(config, log)

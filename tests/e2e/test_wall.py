@@ -161,7 +161,6 @@ async def test_layouts_by_key(page: Page) -> None:
 
 async def test_dragging_places_and_exchanges_without_tearing(page: Page) -> None:
     first, last = Tile(page, 0), Tile(page, 3)
-    await expect(page.locator("[data-group]").first).to_be_visible()  # the list below has its place
     await line(page, DRONE).drag_to(last.article)
     stream = (await last.until_live(UNITS[DRONE])).stream
     await line(page, DAM).drag_to(first.article)
@@ -174,6 +173,30 @@ async def test_dragging_places_and_exchanges_without_tearing(page: Page) -> None
     assert {look.stream for look in looks} == {stream}
     assert all(look.looks_live for look in looks)
     nothing_stale(looks, {stream: UNITS[DRONE], dam: UNITS[DAM]})
+
+
+async def test_card_of_a_line_never_pushes_it_from_under_a_drag(page: Page) -> None:
+    """In a list as low as its last line, the card that a chosen line opens would cover that line."""
+    last = page.locator(".line").last
+    words = await last.inner_text()
+    name = next(name for name in UNITS if name in words)
+    await page.locator(".line").first.click()
+    await expect(page.locator(".card")).to_be_visible()
+    await page.reload()
+    await expect(page.locator("[data-group]").first).to_be_visible()
+    await expect(page.locator(".card")).to_have_count(0)
+    box, room = await last.bounding_box(), await page.locator(".lines").bounding_box()
+    assert box
+    assert room
+    spare = room["y"] + room["height"] - box["y"] - box["height"]
+    try:
+        await page.set_viewport_size({"width": 1920, "height": round(1080 - spare)})
+        await last.drag_to(Tile(page, 3).article)
+        await Tile(page, 3).until_live(UNITS[name])
+        await last.click()
+        await expect(page.locator(".card")).to_contain_text(name)
+    finally:
+        await page.set_viewport_size({"width": 1920, "height": 1080})
 
 
 async def test_placing_from_the_list_by_keyboard(page: Page) -> None:

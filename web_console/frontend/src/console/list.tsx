@@ -173,7 +173,11 @@ function ListLine({
       data-state={stream?.state ?? "none"}
       draggable={stream !== null}
       onDragStart={(event) => stream && event.dataTransfer?.setData(STREAM_DRAG, stream.id)}
-      onFocus={choose}
+      onClick={choose}
+      onFocus={(event) => {
+        // not at a press: the card that opens below would push the line from under a drag that begins
+        if (event.currentTarget.matches(":focus-visible")) choose();
+      }}
       onDblClick={() => stream && model.put(stream.id)}
     >
       <span class="line-number num">{line.first ? unit.number : ""}</span>
