@@ -243,3 +243,26 @@ def test_what_is_taken_away_is_missed(monkeypatch: pytest.MonkeyPatch, taken: st
     monkeypatch.setattr(sys.modules[__name__], "PROTOCOL", PROTOCOL.replace(taken, ""))
     with pytest.raises((AssertionError, KeyError)):
         test()
+
+
+# ---- the table of proofs ----
+
+
+def named_tests(text: str) -> Iterator[tuple[str, str]]:
+    """(file below tests/, name or "") of each test that a text names."""
+    for file, _, name in re.findall(r"`([\w/]+\.py)(::(\w+))?`", text):
+        yield file, name
+
+
+def test_every_proof_that_is_named_exists() -> None:
+    tests = ROOT / "tests"
+    missing = []
+    for file, name in named_tests((tests / "README.md").read_text(encoding="utf-8")):
+        path = tests / file
+        if not path.is_file() or (name and f"def {name}(" not in path.read_text(encoding="utf-8")):
+            missing.append(f"{file}::{name}")
+    assert missing == []
+    assert list(named_tests("`a/test_b.py::test_c` and `d/test_e.py`")) == [
+        ("a/test_b.py", "test_c"),
+        ("d/test_e.py", ""),
+    ]

@@ -278,6 +278,7 @@ class Control:
             transport.streams.forget(source)
             transport.sources.pop(source.number, None)
         del self._state.sources[source.number]
+        source.layers = []  # a layer knows its source: what both keep must not wait for the collector
 
     def _set_routes(self, command: SetRoutes, _: None) -> None:
         source = self._state.sources[command.source]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from support.running_server import RunningServer, media_pid, running_server
+from support.talk_client import TalkClient, connect
 from support.voice_client import MARKER, Radio, has, phone_token, pitches, radio
 from support.waiting import until
 
@@ -234,7 +236,7 @@ async def test_a_patch_joins_two_groups_and_a_call_only_two(net: Net) -> None:
     await until(lambda: net.officer.entities["call"][call]["state"] == "ended")
 
 
-async def test_who_comes_late_hears_the_rest_and_a_second_log_in_fences_the_first(net: Net) -> None:
+async def test_who_comes_late_hears_the_rest(net: Net) -> None:
     talker, late = await net.phone("一号", 1000.0), await net.phone("二号")
     await talker.tune(EVERYBODY)
     await talker.press(EVERYBODY)
@@ -245,6 +247,48 @@ async def test_who_comes_late_hears_the_rest_and_a_second_log_in_fences_the_firs
     assert late.slots[0]["talker"]["name"] == "一号"
     assert not has(late.ears.all(), MARKER, 1)  # live, not from the start
     await talker.let_go()
+
+
+async def test_the_same_client_logged_in_twice_is_the_newest_and_the_old_one_moves_nothing(net: Net) -> None:
+    """H38: a copied tab, or a replayed session."""
+    listener = await net.phone("二号")
+    token = await phone_token(net.officer, "一号")
+    talker: Radio = await net.stack.enter_async_context(radio(net.server, token=token, pitch=1000.0))
+    for each in (talker, listener):
+        await each.tune(EVERYBODY)
+    await talker.press(EVERYBODY)
+    await until(lambda: has(listener.ears.all(), 1000.0))
+    socket = await connect(talker.http, net.server.url)
+    newer = TalkClient(http=talker.http, socket=socket, client=talker.client, _ids=itertools.count(1000))
+    net.stack.push_async_callback(newer.close)
+    await newer.hello(token)
+    await until(lambda: talker.goodbye == "replaced")
+    copied = time.monotonic()
+    # the old one's microphone still sends, its signs of life are nobody's: the floor is free in a second (P3)
+    await listener.until_floor(EVERYBODY, lambda floor: floor["state"] in ("hang", "idle"))
+    assert time.monotonic() - copied < 4.0
+    talker.microphone.stop_speaking()
+    await newer.do("floor.release")
+    assert (await newer.ask(EVERYBODY))[0]["state"] == "granted"  # with the sound path of this client
+    await newer.let_go()
+
+
+async def test_the_same_user_at_two_desks_is_two_talkers_and_one_of_them_waits(net: Net) -> None:
+    other: Radio = await net.stack.enter_async_context(
+        radio(net.server, await net.server.login(), pitch=1500.0)
+    )
+    listener = await net.phone("二号")
+    for each in (net.officer, other, listener):
+        await each.tune(EVERYBODY)
+    assert (await net.officer.press(EVERYBODY))[0]["state"] == "granted"
+    await until(lambda: has(listener.ears.all(), 700.0))
+    assert (await other.press(EVERYBODY))[0]["state"] == "queued"
+    assert net.officer.states("revoked") == []
+    await net.officer.let_go()
+    await other.until_told("granted")
+    other.microphone.start()
+    await until(lambda: has(listener.ears.all(), 1500.0))
+    await other.let_go()
 
 
 async def test_the_media_process_dies_and_talk_goes_on_after_a_new_sound_path(net: Net) -> None:

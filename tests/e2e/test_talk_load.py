@@ -244,7 +244,7 @@ async def test_an_emergency_takes_a_floor_while_all_fifty_are_busy(net: Net) -> 
         assert done["answer"]["state"] == "granted"
         await talker.client.until_told("revoked", cause="pre_empted")
         assert [one["state"] for one in talker.client.states("revoked")] == ["revoked"]
-    assert statistics.median(taken) < EMERGENCY
+    assert max(taken) < EMERGENCY
     others = [phone for number, phone in enumerate(net.talkers) if number % 10]
     assert not any(phone.client.states("revoked") for phone in others)
     await net.all_quiet()

@@ -183,6 +183,13 @@ class RunningServer:
             return Account(client=client, me=await answer.json(), origin=self.url)
 
 
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    lists = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    children = [int(each) for text in lists for each in text.split()]
+    return [pid, *(each for child in children for each in family(child))]
+
+
 def media_pid(server: RunningServer) -> int:
     """The server's child that moves media."""
     for children in Path(f"/proc/{server.process.pid}/task").glob("*/children"):

@@ -33,6 +33,9 @@ def test_addresses(url: str, host: str, port: int, literal: bool) -> None:
         "",
         "http://192.168.10.7/",
         "file:///etc/passwd",
+        "concat:rtsp://192.168.10.7/|file:///etc/passwd",
+        "rtsp:///etc/passwd",
+        "-f lavfi",
         "rtsps://192.168.10.7/",  # its usual port is not in the list
         "rtmp://192.168.10.7/",
         "rtsp://",
