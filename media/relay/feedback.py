@@ -199,6 +199,7 @@ class Feedback:
         if len(samples) > MAX_SAMPLES:
             self._state.counters["samples_dropped"] += len(samples) - MAX_SAMPLES
             del samples[:-MAX_SAMPLES]
+        transport.carried(self._state)
         self._tell(transport, now, CALM_INTERVAL if transport.folder.calm else EVENT_INTERVAL)
 
     def _tell(self, transport: Transport, now: float, interval: float = EVENT_INTERVAL) -> None:
