@@ -46,12 +46,13 @@ from media.relay.udp import UdpSocket
 
 Opened = Listening | Tap | Injection
 
-GAP: Final = (
-    0.001  # s at least between two looks at the UDP sockets: each costs more than what is done for a datagram
-)
+# s at least between two looks at the UDP sockets: each costs more than what is done for a datagram. Longer after a look
+# that brought no media to send, only what hundreds of viewers report.
+GAP_MEDIA, GAP_REPORTS = 0.001, 0.002
 PACE: Final = 0.005  # s between looks at packets that wait for their turn
 URGENT: Final = 0.005  # s at least between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
+TELL: Final = 0.025  # s that events wait which nobody needs to know soon
 LISTEN: Final = 0.05  # s between looks at whether spurts are over, while there are any
 BATCH: Final = 128  # datagrams read before others get their turn
 MAX_ADMITTED: Final = 128  # SSRCs of one transport that get an SRTP stream; each costs memory for ever
@@ -72,9 +73,10 @@ class PythonEngine:
         self._urgent: asyncio.TimerHandle | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._pacing: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
         self._listening: asyncio.TimerHandle | None = None
         self._regular: asyncio.TimerHandle | None = None
-        self._looked = 0.0  # when a socket was last drained
+        self._look_at = 0.0  # when a socket may be drained again
         self._started = False
         self._closed = False
 
@@ -112,7 +114,8 @@ class PythonEngine:
         if self._closed:
             return
         self._closed = True
-        for timer in (self._urgent, self._gathering, self._pacing, self._listening, self._regular):
+        timers = (self._urgent, self._gathering, self._pacing, self._telling, self._listening, self._regular)
+        for timer in timers:
             if timer is not None:
                 timer.cancel()
         self._state.out.flush()
@@ -217,12 +220,14 @@ class PythonEngine:
         connection.close()
 
     def _udp_readable(self, listener: UdpSocket) -> None:
-        early = self._looked + GAP - self._state.now()
+        state = self._state
+        early = self._look_at - state.now()
         if early > 0.0:
             time.sleep(early)  # what arrives meanwhile shares this wake-up
         listener.drain(BATCH, self._datagram)
+        gap = GAP_MEDIA if state.dirty else GAP_REPORTS
         self._after()
-        self._looked = self._state.now()
+        self._look_at = state.now() + gap
 
     def _after(self) -> None:
         """What a batch or a transaction left to do: pending runs leave, first requests go at once."""
@@ -243,6 +248,8 @@ class PythonEngine:
             self._pacing = self._loop.call_later(PACE, self._pace)
         if self._listening is None and state.speaking:
             self._listening = self._loop.call_later(LISTEN, self._listen)
+        if self._telling is None and state.events.waiting:
+            self._telling = self._loop.call_later(TELL, self._tell)
         if self._gathering is not None and not state.dirty:
             self._gathering.cancel()
             self._gathering = None
@@ -264,6 +271,10 @@ class PythonEngine:
         for layer in list(state.dripping):
             layer.trickle(now)
         self._after()
+
+    def _tell(self) -> None:
+        self._telling = None
+        self._state.events.signal()
 
     def _listen(self) -> None:
         self._listening = None

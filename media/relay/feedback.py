@@ -220,7 +220,8 @@ class Feedback:
                 fraction_lost=transport.told_loss,
                 rtt=transport.told_rtt,
                 remb=transport.told_remb,
-            )
+            ),
+            soon=interval == EVENT_INTERVAL,
         )
         transport.samples = []
         transport.told_loss = transport.told_rtt = -1.0
