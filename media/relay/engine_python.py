@@ -46,9 +46,10 @@ from media.relay.udp import UdpSocket
 
 Opened = Listening | Tap | Injection
 
-# s at least between two looks at the UDP sockets: each costs more than what is done for a datagram. Longer after a look
-# that brought no media to send, only what hundreds of viewers report.
-GAP_MEDIA, GAP_REPORTS = 0.001, 0.002
+# s from one look at the UDP sockets to the next, unless more waits than one look takes: waking up costs more than what
+# is done for a datagram, and hundreds of viewers report ten times a second each.
+LOOK: Final = 0.002
+TURN: Final = 0.002  # s that pictures may keep the loop busy before voice that came meanwhile gets its turn
 PACE: Final = 0.005  # s between looks at packets that wait for their turn
 URGENT: Final = 0.005  # s at least between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
@@ -221,28 +222,19 @@ class PythonEngine:
 
     def _udp_readable(self, listener: UdpSocket) -> None:
         state = self._state
-        early = self._look_at - state.now()
-        if early > 0.0:
-            time.sleep(early)  # what arrives meanwhile shares this wake-up
-        listener.drain(BATCH, self._datagram)
-        gap = GAP_MEDIA if state.dirty else GAP_REPORTS
+        now = state.now()
+        if now < self._look_at:
+            time.sleep(self._look_at - now)  # what arrives meanwhile shares this wake-up
+            now = state.now()
+        more = listener.drain(BATCH, self._datagram)
+        self._look_at = now if more else now + LOOK
         self._after()
-        self._look_at = state.now() + gap
 
     def _after(self) -> None:
         """What a batch or a transaction left to do: pending runs leave, first requests go at once."""
         state = self._state
-        dirty = state.dirty
-        if dirty:
-            state.dirty = []
-            now = state.now()
-            for layer in dirty:
-                if not layer.whole(now):
-                    state.dirty.append(layer)
-                    if self._gathering is None:
-                        self._gathering = self._loop.call_later(GATHER, self._gathered)
-                else:
-                    layer.flush()
+        if state.dirty:
+            self._flush()
         state.out.flush()
         if self._pacing is None and (state.pacing or state.dripping):
             self._pacing = self._loop.call_later(PACE, self._pace)
@@ -250,13 +242,39 @@ class PythonEngine:
             self._listening = self._loop.call_later(LISTEN, self._listen)
         if self._telling is None and state.events.waiting:
             self._telling = self._loop.call_later(TELL, self._tell)
-        if self._gathering is not None and not state.dirty:
-            self._gathering.cancel()
-            self._gathering = None
         if state.due:
             self._feedback.report_due(state.now())
         if state.hurry or (self._urgent is None and state.reporting):
             self._soon()
+
+    def _flush(self) -> None:
+        """Let pending runs leave, voice first; pictures only while nobody else has waited for long."""
+        state = self._state
+        dirty, state.dirty = state.dirty, []
+        pictures = []
+        for layer in dirty:
+            if layer.video:
+                pictures.append(layer)
+            else:
+                layer.flush()
+        state.out.flush()
+        now = state.now()
+        until = now + TURN
+        wait = GATHER
+        for layer in pictures:
+            if not layer.whole(now):
+                state.dirty.append(layer)
+            elif now > until:
+                state.dirty.append(layer)
+                wait = 0.0
+            else:
+                layer.flush()
+                now = state.now()
+        if self._gathering is not None and (not wait or not state.dirty):
+            self._gathering.cancel()
+            self._gathering = None
+        if self._gathering is None and state.dirty:
+            self._gathering = self._loop.call_later(wait, self._gathered)
 
     def _gathered(self) -> None:
         self._gathering = None

@@ -137,15 +137,15 @@ class UdpSocket:
 
     # ------------------------------------------------------------------ arriving
 
-    def drain(self, limit: int, receive: Receive) -> None:
-        """Hand up to `limit` waiting datagrams to `receive(self, buffer, size, remote, local, arrival)`.
+    def drain(self, limit: int, receive: Receive) -> bool:
+        """Hand up to `limit` waiting datagrams to `receive(self, buffer, size, remote, local, arrival)`; whether more
+        may wait.
 
         The bytes lie in `buffer` only during the call. `remote` is the sender's sockaddr; `local` is packed packet
         info, b"" when the socket is bound to one address. `arrival` is monotonic.
         """
         if self._inbox is None:
-            self._drain_singly(limit, receive)
-            return
+            return self._drain_singly(limit, receive)
         inbox = self._inbox
         descriptor = self.socket.fileno()
         while limit > 0:
@@ -154,10 +154,10 @@ class UdpSocket:
             try:
                 count = inbox.receive(descriptor)
             except BlockingIOError:
-                return
+                return False
             except OSError:
                 self._counters["receive_error"] += 1
-                return
+                return False
             filled = inbox.filled(count)
             for index in range(count):
                 name, control, flags, size = filled[4 * index : 4 * index + 4]
@@ -177,10 +177,11 @@ class UdpSocket:
                     local, arrival = _read(inbox.ancillary(index, control), now, shift)
                 receive(self, inbox.buffers[index], size, inbox.name(index, name), local, arrival)
             if count < len(inbox.buffers):
-                return
+                return False
             limit -= count
+        return True
 
-    def _drain_singly(self, limit: int, receive: Receive) -> None:
+    def _drain_singly(self, limit: int, receive: Receive) -> bool:
         now = time.monotonic()
         shift = now - time.time()
         buffer = self._received
@@ -188,15 +189,16 @@ class UdpSocket:
             try:
                 size, ancillary, flags, remote = self.socket.recvmsg_into([buffer.view], _ANCILLARY_SIZE)
             except BlockingIOError:
-                return
+                return False
             except OSError:
                 self._counters["receive_error"] += 1
-                return
+                return False
             if flags & _TRUNCATED:
                 self._counters["datagram_too_long"] += 1
                 continue
             local, arrival = _read(ancillary, now, shift)
             receive(self, buffer, size, to_raw(remote), local, arrival)
+        return True
 
     def local_host(self, local: bytes) -> str:
         """The text form of a `local` that `drain` gave."""
