@@ -21,6 +21,7 @@ import structlog
 from media import log
 from media.egress.recordings import WorkerRecordings
 from media.ingest.workers import WorkerPulls
+from media.priority import go_first
 from media.serving import ENGINES, MediaService
 from media.settings import MediaSettings, load_settings
 
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         connected, listening = None, listen(options.socket)
     try:
+        go_first()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             gc.collect()
             gc.freeze()  # what lives from here on stays; only the rest is looked through again

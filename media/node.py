@@ -74,7 +74,8 @@ class ProcessFigures:
 
 
 class Node:
-    """Everything this process knows. Call `tick` every 20 ms or so; send what is in `outbox` after every call.
+    """Everything this process knows. Call `tick` ten times a second, and every 20 ms while something is due
+    (`due_until`); send what is in `outbox` after every call.
 
     Who closes what: control removes transports; the node says goodbye to the peer of each transport that control
     removes, and to all of them in `close`, which also closes the engine.
@@ -308,6 +309,10 @@ class Node:
         if at is not None and at < self._armed.get(peer.number, float("inf")):
             self._armed[peer.number] = at
             heapq.heappush(self._deadlines, (at, peer.number))
+
+    def due_until(self, time: float) -> bool:
+        """Whether `tick` has something to do by then that should not come late."""
+        return self._selection.pending or bool(self._deadlines and self._deadlines[0][0] <= time)
 
     def tick(self, now: float) -> None:
         """Run out what is due."""

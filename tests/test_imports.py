@@ -48,6 +48,7 @@ SANS_IO = (
     "media/relay/allocation.py",
     "media/relay/bandwidth.py",
     "media/relay/delay_trend.py",
+    "media/relay/dispersion.py",
     "media/relay/demux.py",
     "media/relay/engine.py",
     "media/relay/extensions.py",

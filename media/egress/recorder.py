@@ -28,6 +28,7 @@ import msgspec
 from media.egress.files import FileEvent, Files
 from media.egress.ogg import OggOpusWriter
 from media.egress.timeline import WINDOW, Frame, Timeline
+from media.priority import go_back
 from media.protocol import RecordingState, StartRecording, StopRecording
 from media.relay.taps import MAX_BATCH, PACKET, Record, RecordError, parse_batch
 from media.rtp.opus import CLOCK_RATE
@@ -303,6 +304,7 @@ def _send(recorder: Recorder, channel: socket.socket) -> None:
 def _prepare() -> None:
     """Ctrl-C is for those above; memory has a limit; nothing that runs here gets more rights."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    go_back()
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

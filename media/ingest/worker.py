@@ -28,6 +28,7 @@ from media.ingest.camera import Camera, CameraError
 from media.ingest.errors import classify
 from media.ingest.injection import InjectionWriter
 from media.ingest.splice import Splice
+from media.priority import go_back
 from media.relay.messages import MediaKind
 
 NOBODY = 65534
@@ -63,6 +64,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    go_back()
     av.logging.set_level(av.logging.PANIC)  # its messages may hold the address with the password
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     sources = {MediaKind.VIDEO: order.video_source, MediaKind.AUDIO: order.audio_source}

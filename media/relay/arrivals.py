@@ -1,9 +1,10 @@
 """Transport-wide feedback of a viewer, folded per train without an object per packet.
 
 `media.rtp.twcc` is the complete reader; this one answers only what the estimator above asks: of each train sent, how
-many bytes arrived, when the last of them did, and how many did not. Viewers report ten times a second each, so this is
-the second busiest code of the relay. Most of what they say is that everything arrived as fast as ever: such a message
-is one sample, and `calm` tells that nobody needs to hear of it soon.
+many bytes arrived, when the last of them did, and how many did not; and for the pacer how far apart the packets of a
+train arrived. Viewers report ten times a second each, so this is the second busiest code of the relay. Most of what
+they say is that everything arrived as fast as ever: such a message is one sample, and `calm` tells that nobody needs to
+hear of it soon.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import lru_cache
 from math import inf
 from typing import Final
 
+from media.relay.dispersion import Dispersion
 from media.rtp.errors import BadField, Truncated
 
 Sent = tuple[int, int, float, int, int]  # first sequence (extended), count, send time, segment, last size
@@ -43,13 +45,15 @@ def is_alone(data: bytes) -> bool:
 class ArrivalFolder:
     """One peer's feedback, message by message; its clock is unwrapped from message to message.
 
-    `calm`: nothing was missing in the last message and its packets met no queue.
+    `calm`: nothing was missing in the last message and its packets met no queue. `dispersion`: of all trains while it
+    was not calm, of one of each message since.
     """
 
-    __slots__ = ("_epoch", "_least", "_least_at", "_newest", "calm")
+    __slots__ = ("_epoch", "_least", "_least_at", "_newest", "calm", "dispersion")
 
     def __init__(self) -> None:
         self.calm = False
+        self.dispersion = Dispersion()
         self._epoch = 0.0
         self._newest = 0.0
         self._least = inf  # delay, by two clocks
@@ -67,9 +71,9 @@ class ArrivalFolder:
         clock = self._unwrapped(reference)
         whole = 0 not in symbols and bool(trains) and trains[0][0] == base
         if whole and self.calm:
-            samples = _together(data, symbols, at, base, clock, trains)
+            samples = _together(data, symbols, at, base, clock, trains, self.dispersion)
         else:
-            samples = _apart(data, symbols, at, base, clock, trains)
+            samples = _apart(data, symbols, at, base, clock, trains, self.dispersion)
         self.calm = bool(samples) and self._flat(samples[-1]) and whole
         return samples
 
@@ -95,12 +99,25 @@ class ArrivalFolder:
 
 
 def _together(
-    data: bytes, symbols: bytes, at: int, base: int, clock: float, trains: deque[Sent]
+    data: bytes,
+    symbols: bytes,
+    at: int,
+    base: int,
+    clock: float,
+    trains: deque[Sent],
+    dispersion: Dispersion,
 ) -> list[Sample]:
     """One sample of everything, for a message in which nothing is missing and whose first train is the oldest."""
     end = base + len(symbols)
     size = 0
     sent = 0.0
+    _, count, _, segment, last = trains[0]
+    start = ticks = 0
+    if 1 < count <= len(symbols):
+        start = count
+        first, at = _skip(data, symbols, 0, 1, 0, at)
+        ticks, at = _skip(data, symbols, 1, count, first, at)
+        dispersion.note(segment * (count - 2) + last, (ticks - first) * _TICK)
     while trains and trains[0][0] < end:
         first, count, sent, segment, last = trains.popleft()
         if first + count > end:
@@ -108,12 +125,18 @@ def _together(
             size += segment * (end - first)
         else:
             size += segment * (count - 1) + last
-    ticks, _ = _skip(data, symbols, 0, len(symbols), 0, at)
+    ticks, _ = _skip(data, symbols, start, len(symbols), ticks, at)
     return [(sent, clock + ticks * _TICK, size)]
 
 
 def _apart(
-    data: bytes, symbols: bytes, at: int, base: int, clock: float, trains: deque[Sent]
+    data: bytes,
+    symbols: bytes,
+    at: int,
+    base: int,
+    clock: float,
+    trains: deque[Sent],
+    dispersion: Dispersion,
 ) -> list[Sample]:
     """The samples of each train: first what was lost of it, then what arrived."""
     end = base + len(symbols)
@@ -139,7 +162,12 @@ def _apart(
             missing = lost * segment if part[-1] else (lost - 1) * segment + last
             samples.append((sent, -1.0, missing))
             size -= missing
-        if lost < len(part):
+        if not lost and stop - start > 1:
+            begun, at = _skip(data, symbols, start, start + 1, ticks, at)
+            ticks, at = _skip(data, symbols, start + 1, stop, begun, at)
+            dispersion.note(size - segment, (ticks - begun) * _TICK)
+            samples.append((sent, clock + ticks * _TICK, size))
+        elif lost < len(part):
             ticks, at = _skip(data, symbols, start, stop, ticks, at)
             samples.append((sent, clock + ticks * _TICK, size))
         place = stop

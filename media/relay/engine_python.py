@@ -46,12 +46,14 @@ from media.relay.udp import UdpSocket
 
 Opened = Listening | Tap | Injection
 
-GAP: Final = (
-    0.001  # s at least between two looks at the UDP sockets: each costs more than what is done for a datagram
-)
+# s from one look at the UDP sockets to the next, unless more waits than one look takes: waking up costs more than what
+# is done for a datagram, and hundreds of viewers report ten times a second each.
+LOOK: Final = 0.002
+TURN: Final = 0.002  # s that pictures may keep the loop busy before voice that came meanwhile gets its turn
 PACE: Final = 0.005  # s between looks at packets that wait for their turn
 URGENT: Final = 0.005  # s at least between looks at losses, requests and arrivals while there are any
 REGULAR: Final = 0.25  # s between looks at reports, rates and stalls
+TELL: Final = 0.025  # s that events wait which nobody needs to know soon
 LISTEN: Final = 0.05  # s between looks at whether spurts are over, while there are any
 BATCH: Final = 128  # datagrams read before others get their turn
 MAX_ADMITTED: Final = 128  # SSRCs of one transport that get an SRTP stream; each costs memory for ever
@@ -72,9 +74,10 @@ class PythonEngine:
         self._urgent: asyncio.TimerHandle | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._pacing: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
         self._listening: asyncio.TimerHandle | None = None
         self._regular: asyncio.TimerHandle | None = None
-        self._looked = 0.0  # when a socket was last drained
+        self._look_at = 0.0  # when a socket may be drained again
         self._started = False
         self._closed = False
 
@@ -112,7 +115,8 @@ class PythonEngine:
         if self._closed:
             return
         self._closed = True
-        for timer in (self._urgent, self._gathering, self._pacing, self._listening, self._regular):
+        timers = (self._urgent, self._gathering, self._pacing, self._telling, self._listening, self._regular)
+        for timer in timers:
             if timer is not None:
                 timer.cancel()
         self._state.out.flush()
@@ -217,39 +221,60 @@ class PythonEngine:
         connection.close()
 
     def _udp_readable(self, listener: UdpSocket) -> None:
-        early = self._looked + GAP - self._state.now()
-        if early > 0.0:
-            time.sleep(early)  # what arrives meanwhile shares this wake-up
-        listener.drain(BATCH, self._datagram)
+        state = self._state
+        now = state.now()
+        if now < self._look_at:
+            time.sleep(self._look_at - now)  # what arrives meanwhile shares this wake-up
+            now = state.now()
+        more = listener.drain(BATCH, self._datagram)
+        self._look_at = now if more else now + LOOK
         self._after()
-        self._looked = self._state.now()
 
     def _after(self) -> None:
         """What a batch or a transaction left to do: pending runs leave, first requests go at once."""
         state = self._state
-        dirty = state.dirty
-        if dirty:
-            state.dirty = []
-            now = state.now()
-            for layer in dirty:
-                if not layer.whole(now):
-                    state.dirty.append(layer)
-                    if self._gathering is None:
-                        self._gathering = self._loop.call_later(GATHER, self._gathered)
-                else:
-                    layer.flush()
+        if state.dirty:
+            self._flush()
         state.out.flush()
         if self._pacing is None and (state.pacing or state.dripping):
             self._pacing = self._loop.call_later(PACE, self._pace)
         if self._listening is None and state.speaking:
             self._listening = self._loop.call_later(LISTEN, self._listen)
-        if self._gathering is not None and not state.dirty:
-            self._gathering.cancel()
-            self._gathering = None
+        if self._telling is None and state.events.waiting:
+            self._telling = self._loop.call_later(TELL, self._tell)
         if state.due:
             self._feedback.report_due(state.now())
         if state.hurry or (self._urgent is None and state.reporting):
             self._soon()
+
+    def _flush(self) -> None:
+        """Let pending runs leave, voice first; pictures only while nobody else has waited for long."""
+        state = self._state
+        dirty, state.dirty = state.dirty, []
+        pictures = []
+        for layer in dirty:
+            if layer.video:
+                pictures.append(layer)
+            else:
+                layer.flush()
+        state.out.flush()
+        now = state.now()
+        until = now + TURN
+        wait = GATHER
+        for layer in pictures:
+            if not layer.whole(now):
+                state.dirty.append(layer)
+            elif now > until:
+                state.dirty.append(layer)
+                wait = 0.0
+            else:
+                layer.flush()
+                now = state.now()
+        if self._gathering is not None and (not wait or not state.dirty):
+            self._gathering.cancel()
+            self._gathering = None
+        if self._gathering is None and state.dirty:
+            self._gathering = self._loop.call_later(wait, self._gathered)
 
     def _gathered(self) -> None:
         self._gathering = None
@@ -264,6 +289,10 @@ class PythonEngine:
         for layer in list(state.dripping):
             layer.trickle(now)
         self._after()
+
+    def _tell(self) -> None:
+        self._telling = None
+        self._state.events.signal()
 
     def _listen(self) -> None:
         self._listening = None

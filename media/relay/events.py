@@ -21,12 +21,26 @@ class EventQueue:
         self._signalled = False
         self._closed = False
 
-    def put(self, event: Event) -> None:
-        """Queue an event; when the queue is full it is lost and counted."""
+    def put(self, event: Event, *, soon: bool = True) -> None:
+        """Queue an event; when the queue is full it is lost and counted.
+
+        What need not be known `soon` waits for the next one that must, or for `signal`: waking the reader costs more
+        than what most events bring.
+        """
         if len(self._events) >= MAX_EVENTS:
             self._dropped += 1
             return
         self._events.append(event)
+        if soon:
+            self.signal()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are events that nobody was woken for."""
+        return bool(self._events) and not self._signalled
+
+    def signal(self) -> None:
+        """Wake the reader, if it was not woken since it last took everything."""
         if not self._signalled and not self._closed:
             self._signalled = True
             os.eventfd_write(self.fd, 1)

@@ -46,7 +46,7 @@ REPORT_INTERVAL: Final = 1.0  # s, spread by a tenth either way
 VIEWER_INTERVAL: Final = 2.0  # s, towards peers that only receive, once they have had their first report
 EVENT_INTERVAL: Final = 0.05  # s between two FeedbackReceived of one transport
 LINGER: Final = 0.05  # s a report of arrivals waits for the next packet, on which it rides
-CALM_INTERVAL: Final = 0.25  # s, when there is only to tell that all is well
+CALM_INTERVAL: Final = 0.5  # s, when there is only to tell that all is well
 MAX_CONTROL_RATE: Final = 200  # RTCP datagrams read per second and transport
 MAX_REPAIR_RATE: Final = 1_000  # packets sent again per second and transport
 SETTLE: Final = 1.0  # s after a stream's first packet until it is reported although layers are missing
@@ -199,6 +199,7 @@ class Feedback:
         if len(samples) > MAX_SAMPLES:
             self._state.counters["samples_dropped"] += len(samples) - MAX_SAMPLES
             del samples[:-MAX_SAMPLES]
+        transport.carried(self._state)
         self._tell(transport, now, CALM_INTERVAL if transport.folder.calm else EVENT_INTERVAL)
 
     def _tell(self, transport: Transport, now: float, interval: float = EVENT_INTERVAL) -> None:
@@ -219,7 +220,8 @@ class Feedback:
                 fraction_lost=transport.told_loss,
                 rtt=transport.told_rtt,
                 remb=transport.told_remb,
-            )
+            ),
+            soon=interval == EVENT_INTERVAL,
         )
         transport.samples = []
         transport.told_loss = transport.told_rtt = -1.0

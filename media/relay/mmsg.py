@@ -117,31 +117,25 @@ class SendBatch:
     def __init__(self) -> None:
         self._vectors = bytearray(_VECTOR.size * SENT_AT_ONCE)
         self._headers = bytearray(_HEADER.size * SENT_AT_ONCE)
-        self._vector = address_of(self._vectors)
-        self._pointer = ctypes.c_void_p(address_of(self._headers))
+        vectors, headers = address_of(self._vectors), address_of(self._headers)
+        # Of each place: where its vector and its header lie, and the vector's address.
+        self._places = [
+            (_VECTOR.size * index, _HEADER.size * index, vectors + _VECTOR.size * index)
+            for index in range(SENT_AT_ONCE)
+        ]
+        self._pointers = [ctypes.c_void_p(headers + _HEADER.size * index) for index in range(SENT_AT_ONCE)]
 
     def put(
         self, index: int, data: int, size: int, name: int, name_size: int, control: int, control_size: int
     ) -> None:
         """Place `index`: addresses and sizes of memory that must stay until `send` has returned."""
-        at = _VECTOR.size * index
-        _VECTOR.pack_into(self._vectors, at, data, size)
-        _HEADER.pack_into(
-            self._headers,
-            _HEADER.size * index,
-            name,
-            name_size,
-            self._vector + at,
-            1,
-            control,
-            control_size,
-            0,
-            0,
-        )
+        vector_at, header_at, vector = self._places[index]
+        _VECTOR.pack_into(self._vectors, vector_at, data, size)
+        _HEADER.pack_into(self._headers, header_at, name, name_size, vector, 1, control, control_size, 0, 0)
 
-    def send(self, descriptor: int, count: int) -> int:
-        """How many of the first `count` were sent, at least one. Raises OSError when the first one was refused."""
-        sent: int = _libc.sendmmsg(descriptor, self._pointer, count, _WAIT_FOR_NONE)
+    def send(self, descriptor: int, first: int, count: int) -> int:
+        """How many of `count` from place `first` on were sent, at least one. Raises OSError when none was."""
+        sent: int = _libc.sendmmsg(descriptor, self._pointers[first], count, _WAIT_FOR_NONE)
         if sent < 0:
             raise OSError(ctypes.get_errno(), "sendmmsg")
         return sent

@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 _BURST = 0.010  # s of the rate that may leave at once after a pause
-_MIN_BURST = 3_000  # bytes: at least two packets, whatever the rate
+MIN_BURST = 3_000  # bytes: at least two packets, whatever the rate
 _VOICE_AHEAD = 0.100  # s of the rate that voice may run ahead of it
 _MIN_VOICE_AHEAD = 2_000  # bytes
 
@@ -41,13 +41,14 @@ _VIDEO = PacketClass.VIDEO
 class TokenBucket:
     """Bytes that may leave. It may go below zero by the last packet taken; voice may take it further down."""
 
-    __slots__ = ("_burst", "_bytes_per_second", "_last", "_tokens", "_voice_floor")
+    __slots__ = ("_burst", "_bytes_per_second", "_last", "_least_burst", "_tokens", "_voice_floor")
 
     def __init__(self, rate_bps: float, now: float) -> None:
         self._last = now
         self._tokens = 0.0
         self._bytes_per_second = 0.0
         self._burst = 0.0
+        self._least_burst = MIN_BURST
         self._voice_floor = 0.0
         self.set_rate(rate_bps, now)
         self._tokens = self._burst
@@ -56,8 +57,13 @@ class TokenBucket:
         """Change the rate; what was saved or owed stays. 0 = unlimited."""
         self._refill(now)
         self._bytes_per_second = rate_bps / 8
-        self._burst = max(_BURST * self._bytes_per_second, _MIN_BURST)
+        self._burst = max(_BURST * self._bytes_per_second, self._least_burst)
         self._voice_floor = -max(_VOICE_AHEAD * self._bytes_per_second, _MIN_VOICE_AHEAD)
+
+    def set_burst(self, size: int, now: float) -> None:
+        """How many bytes may leave at once after a pause, at least; what was saved stays."""
+        self._least_burst = max(size, MIN_BURST)
+        self.set_rate(8 * self._bytes_per_second, now)
 
     def may_spend(self, now: float, kind: PacketClass) -> bool:
         """Whether a packet of this class may leave now."""
@@ -134,6 +140,10 @@ class Pacer(Generic[Item]):
     def set_rate(self, rate_bps: float, now: float) -> None:
         """The transport's rate, 0 = unlimited. Call `pop` next: what waits may leave earlier."""
         self._bucket.set_rate(rate_bps, now)
+
+    def set_burst(self, size: int, now: float) -> None:
+        """How much the path takes at once. The budget that others share keeps its own measure."""
+        self._bucket.set_burst(size, now)
 
     def try_spend(self, size: int, now: float, kind: PacketClass = PacketClass.VIDEO) -> bool:
         """Whether this packet, or train of them, may leave at once; if so it is paid for.

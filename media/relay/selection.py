@@ -336,6 +336,11 @@ class LayerSelection:
 
     # ------------------------------------------------------------------ decisions
 
+    @property
+    def pending(self) -> bool:
+        """Whether the last `decide` left links for the next one."""
+        return bool(self._changed)
+
     def decide(self, now: float) -> tuple[list[Command], list[Notice]]:
         """What to command and to tell now. Call after anything above, and often."""
         for _ in range(REVIEWS_AT_ONCE):

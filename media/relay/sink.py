@@ -417,7 +417,6 @@ class Sink(Feed):
         length = out.length
         prefix = self._prefix
         offset = stretch.offset
-        squeezed = stretch.squeezed
         sequence = transport.sequence
         counted = self.layout.transport_sequence
         sender = transport.sender
@@ -426,20 +425,22 @@ class Sink(Feed):
         if self.layout.send_time_at >= 0:
             at = self.layout.send_time_at
             prefix = prefix[:at] + absolute_send_time(now) + prefix[at + 3 :]
+        packets = octets = sent = 0
         for train in trains:
-            if squeezed is None:
+            if stretch.squeezed is None:
                 stamp_ssrc = (train.timestamp + stretch.timestamp_offset & 0xFFFFFFFF) << 32 | ssrc
             else:
                 stamp_ssrc = stretch.timestamp(train.timestamp) << 32 | ssrc
             count = train.count
             values = train.values
             first = train.numbers[0] + offset & 0xFFFF
+            low = sequence & 0xFFFF
             if count == 1:
                 values[1] = first
                 values[2] = stamp_ssrc
                 values[3] = prefix
                 if counted:
-                    values[4] = sequence & 0xFFFF
+                    values[4] = low
             else:
                 stride = train.stride
                 if train.consecutive and first + count <= 0x10000:
@@ -447,9 +448,10 @@ class Sink(Feed):
                 else:
                     values[1::stride] = [number + offset & 0xFFFF for number in train.numbers]
                 values[2::stride] = (stamp_ssrc,) * count
-                values[3::stride] = (prefix,) * count
+                if train.prefix is not prefix:
+                    train.prefix = prefix
+                    values[3::stride] = (prefix,) * count
                 if counted:
-                    low = sequence & 0xFFFF
                     if low + count <= 0x10000:
                         values[4::stride] = range(low, low + count)
                     else:
@@ -479,11 +481,14 @@ class Sink(Feed):
             if counted:
                 transport.trains.append((sequence, count, now, segment, train.last))
                 sequence += count
-            self.packets += count
-            self.octets += train.octets
-            transport.packets_sent += count
-            transport.bytes_sent += total
+            packets += count
+            octets += train.octets
+            sent += total
         transport.sequence = sequence
+        self.packets += packets
+        self.octets += octets
+        transport.packets_sent += packets
+        transport.bytes_sent += sent
 
 
 def _forms(command: AddSink, transport: Transport, layout: OutgoingLayout) -> dict[Codec, Form]:

@@ -106,7 +106,8 @@ class Train:
     `pack` writes the whole train, headers and bodies, into the send buffer from `values`; of these a viewer replaces
     the sequence numbers (`values[1::stride]`), the timestamp and SSRC as one number (2), the extension prefix (3) and,
     when the form is `counted`, the transport sequence (4). The list is shared: whoever packs overwrites what the one
-    before wrote. `lengths` are what is then protected in place, `segment` bytes from start to start.
+    before wrote; `prefix` is what stands in (3) by now. `lengths` are what is then protected in place, `segment` bytes
+    from start to start.
     """
 
     __slots__ = (
@@ -118,6 +119,7 @@ class Train:
         "octets",
         "pack",
         "packets",
+        "prefix",
         "segment",
         "starts",
         "stride",
@@ -150,6 +152,7 @@ class Train:
         header, self.pack = _packer(form, size, last, count)
         self.stride = 7 if form.counted else 6
         self.values = values
+        self.prefix = b""
         self.count = count
         self.packets = [packet for packet, _ in group]
         self.numbers = [packet.number for packet in self.packets]

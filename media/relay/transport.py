@@ -26,6 +26,8 @@ MAX_SAMPLES: Final = 500  # collected between two events
 RUN_SECONDS: Final = 0.005  # of the pacing rate that leave in one go
 MIN_RUN: Final = 3_000  # bytes
 MAX_RUN: Final = 65_000  # bytes
+MAX_BURST: Final = 64_000  # bytes that may leave at once on a path that is seen to carry them
+BURST_CHANGE: Final = 0.25  # smaller changes of that are not worth following
 ROOM_SECONDS: Final = 0.5  # of the pacing rate that video may wait
 MIN_ROOM: Final = 100_000  # bytes, so that a key frame has room on a thin link
 QUEUE_LIMITS: Final = (16_000, 150_000, 1_000_000, 20_000)  # bytes that may wait at most, by class
@@ -170,6 +172,7 @@ class Transport:
 
         self.rate = 0  # pacing, bit/s, 0 = unpaced
         self.pacer: Pacer[Queued] | None = None
+        self.burst = 0  # bytes that the path was seen to carry at once, as the pacer knows it
         self.longest = 0  # bytes of a run that may leave in one go
         self.least = 0  # bit/s: the lower of its own rate and its budget's, 0 = unlimited
         self.room = 0  # bytes that may wait before video is dropped
@@ -190,12 +193,24 @@ class Transport:
             self.pacer.set_rate(rate, now)
         elif rate or budget is not None:
             self.pacer = Pacer(rate, now, budget=budget, limits=QUEUE_LIMITS)
+            self.pacer.set_burst(self.burst, now)
         limits = [limit for limit in (rate, state.budget_rates.get(self.budget, 0)) if limit]
         least = min(limits, default=0)
         self.longest = max(MIN_RUN, round(least / 8 * RUN_SECONDS)) if least else MAX_RUN
+        if budget is None:
+            self.longest = max(self.longest, self.burst)
         self.room = max(MIN_ROOM, round(least / 8 * ROOM_SECONDS)) if least else QUEUE_LIMITS[2]
         self.least = least
         self.release(state)
+
+    def carried(self, state: RelayState) -> None:
+        """Something new is known of what the path carries at once: a whole key frame may, where it makes no queue."""
+        burst = min(self.folder.dispersion.burst, MAX_BURST)
+        if abs(burst - self.burst) > BURST_CHANGE * self.burst:
+            self.burst = burst
+            if self.pacer is not None:
+                self.pacer.set_burst(burst, state.now())
+                self.set_rate(state, self.rate)
 
     def pace_replay(self, state: RelayState) -> None:
         """Kept packets will leave in one go: on an unpaced transport they get a rate of their own."""

@@ -72,25 +72,26 @@ class Destination:
 class Controls:
     """Ancillary data by segment size (0 = a single datagram) for all that leaves from one local address."""
 
-    __slots__ = ("_info", "_kept")
+    __slots__ = ("_info", "kept")
 
     def __init__(self, info: list[Ancillary]) -> None:
         self._info = info
-        self._kept: dict[int, tuple[int, int, bytearray]] = {}
+        self.kept: dict[int, tuple[int, int, bytearray]] = {}
 
     def get(self, segment: int) -> tuple[int, int, bytearray]:
         """(address, size, the memory itself, to be held while it is used)."""
-        found = self._kept.get(segment)
+        found = self.kept.get(segment)
         if found is None:
-            if len(self._kept) >= _MAX_CONTROLS:
-                self._kept.clear()
+            if len(self.kept) >= _MAX_CONTROLS:
+                self.kept.clear()
             memory = control_messages([*self._info, _segmented(segment)] if segment else self._info)
-            found = self._kept[segment] = (address_of(memory) if memory else 0, len(memory), memory)
+            found = self.kept[segment] = (address_of(memory) if memory else 0, len(memory), memory)
         return found
 
 
 NOWHERE: Final = Destination(("0.0.0.0", 0), [], Controls([]))  # noqa: S104 - what a TCP connection needs to know
-Queued = tuple[Destination, int, int, int]  # to, start, size, segment or 0 = one datagram
+# To, start, size, segment or 0 = one datagram, its ancillary data, which must live until it has left.
+Queued = tuple[Destination, int, int, int, bytearray]
 
 
 class UdpSocket:
@@ -136,15 +137,15 @@ class UdpSocket:
 
     # ------------------------------------------------------------------ arriving
 
-    def drain(self, limit: int, receive: Receive) -> None:
-        """Hand up to `limit` waiting datagrams to `receive(self, buffer, size, remote, local, arrival)`.
+    def drain(self, limit: int, receive: Receive) -> bool:
+        """Hand up to `limit` waiting datagrams to `receive(self, buffer, size, remote, local, arrival)`; whether more
+        may wait.
 
         The bytes lie in `buffer` only during the call. `remote` is the sender's sockaddr; `local` is packed packet
         info, b"" when the socket is bound to one address. `arrival` is monotonic.
         """
         if self._inbox is None:
-            self._drain_singly(limit, receive)
-            return
+            return self._drain_singly(limit, receive)
         inbox = self._inbox
         descriptor = self.socket.fileno()
         while limit > 0:
@@ -153,10 +154,10 @@ class UdpSocket:
             try:
                 count = inbox.receive(descriptor)
             except BlockingIOError:
-                return
+                return False
             except OSError:
                 self._counters["receive_error"] += 1
-                return
+                return False
             filled = inbox.filled(count)
             for index in range(count):
                 name, control, flags, size = filled[4 * index : 4 * index + 4]
@@ -176,10 +177,11 @@ class UdpSocket:
                     local, arrival = _read(inbox.ancillary(index, control), now, shift)
                 receive(self, inbox.buffers[index], size, inbox.name(index, name), local, arrival)
             if count < len(inbox.buffers):
-                return
+                return False
             limit -= count
+        return True
 
-    def _drain_singly(self, limit: int, receive: Receive) -> None:
+    def _drain_singly(self, limit: int, receive: Receive) -> bool:
         now = time.monotonic()
         shift = now - time.time()
         buffer = self._received
@@ -187,15 +189,16 @@ class UdpSocket:
             try:
                 size, ancillary, flags, remote = self.socket.recvmsg_into([buffer.view], _ANCILLARY_SIZE)
             except BlockingIOError:
-                return
+                return False
             except OSError:
                 self._counters["receive_error"] += 1
-                return
+                return False
             if flags & _TRUNCATED:
                 self._counters["datagram_too_long"] += 1
                 continue
             local, arrival = _read(ancillary, now, shift)
             receive(self, buffer, size, to_raw(remote), local, arrival)
+        return True
 
     def local_host(self, local: bytes) -> str:
         """The text form of a `local` that `drain` gave."""
@@ -248,10 +251,17 @@ class UdpSocket:
         if self._outbox is None:
             self._send_singly(out.view[start : start + total], segment, to)
             return
-        if not self._queue:
+        queue = self._queue
+        if not queue:
             out.waiting.append(self)
-        self._queue.append((to, start, total, segment if total > segment else 0))
+        if total <= segment:
+            segment = 0
+        control, size, memory = to.controls.kept.get(segment) or to.controls.get(segment)
+        self._outbox.put(len(queue), out.address + start, total, to.name_address, len(to.name), control, size)
+        queue.append((to, start, total, segment, memory))
         out.at = start + total
+        if len(queue) == SENT_AT_ONCE:
+            self.flush()
 
     def flush(self) -> None:
         """Send what `send_train` left in the buffer. What the socket does not take is lost and counted."""
@@ -259,22 +269,16 @@ class UdpSocket:
         outbox = self._outbox
         done = 0
         while done < len(queue) and outbox is not None and self.segmentation:
-            done += self._send_together(outbox, queue[done : done + SENT_AT_ONCE])
-        for to, start, total, segment in queue[done:]:
+            done += self._send_together(outbox, queue, done)
+        for to, start, total, segment, _ in queue[done:]:
             self._send_singly(self._out.view[start : start + total], segment or total, to)
 
-    def _send_together(self, outbox: SendBatch, trains: list[Queued]) -> int:
-        """One system call for the first of these trains, as many as the kernel takes; how many are dealt with."""
-        address = self._out.address
-        held = []
-        for index, (to, start, total, segment) in enumerate(trains):
-            control, size, memory = to.controls.get(segment)
-            held.append(memory)
-            outbox.put(index, address + start, total, to.name_address, len(to.name), control, size)
+    def _send_together(self, outbox: SendBatch, queue: list[Queued], first: int) -> int:
+        """One system call for what waits from `first` on, as much as the kernel takes; how many are dealt with."""
         try:
-            return outbox.send(self.socket.fileno(), len(trains))
+            return outbox.send(self.socket.fileno(), first, len(queue) - first)
         except OSError as error:
-            to, start, total, segment = trains[0]
+            to, start, total, segment, _ = queue[first]
             if segment and self._unsegmented(error):
                 self._send_apart(self._out.view[start : start + total], segment, to)
             else:

@@ -7,6 +7,8 @@ import socket
 import struct
 import time
 
+import pytest
+
 from media.relay.messages import (
     AddBudget,
     AddListener,
@@ -24,6 +26,7 @@ from media.relay.messages import (
 )
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import Pli
+from media.rtp.twcc import pack_body, pack_packet
 from support.relay import (
     Bench,
     Peer,
@@ -62,6 +65,29 @@ async def test_a_rate_spreads_a_key_frame_and_voice_overtakes_it(bench: Bench) -
     spent = viewer.times[-1] - viewer.times[0]
     assert 0.15 < spent < 0.35  # 53 kB at 2 Mbit/s are 212 ms
     assert [int.from_bytes(packet.extensions[3], "big") for packet in viewer.rtp] == list(range(51))
+
+
+@pytest.mark.parametrize(("apart", "least", "most"), [(0, 0.0, 0.05), (4_400, 0.08, 0.3)])
+async def test_a_key_frame_leaves_at_once_where_trains_arrive_as_they_left(
+    bench: Bench, apart: int, least: float, most: float
+) -> None:
+    """`apart`: us between the packets of a train at the viewer, who is behind a fast link or one of 2 Mbit/s."""
+    publisher, viewer = bench.peer(1), bench.peer(2)
+    bench.apply(video_source(10, 1), video_sink(20, 2), SetRate(transport=2, rate=2_000_000), route(10, 20))
+    stream = Vp8Stream(publisher, 555)
+    for number in range(8):
+        stream.frame(key=number == 0, packets=2, length=1000)
+        await until(lambda sent=2 * number + 2: len(viewer.rtp) == sent)  # type: ignore[misc]
+        at = 1_000_000 + 50_000 * number
+        body = pack_body(2 * number, [(2 * number, at), (2 * number + 1, at + apart)], feedback_count=number)
+        viewer.send_raw(viewer._out.protect_rtcp(pack_packet(1, 2020, body)))
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
+    stream.frame(key=True, packets=25, length=1000)
+    await until(lambda: len(viewer.rtp) == 16 + 25)
+    spent = viewer.times[-1] - viewer.times[16]
+    assert least <= spent < most  # 26 kB at 2 Mbit/s are 104 ms
+    assert [packet.sequence for packet in viewer.rtp] == list(range(1000, 1041))
 
 
 async def test_what_finds_no_room_is_dropped_in_whole_frames_without_a_gap_in_numbers(bench: Bench) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from media.relay.messages import Codec, SinkCodec, SourceCodec
 from media.rtp import red
 from media.rtp.packet import RtpPacket
-from support.relay import OPUS, TO_OPUS, Bench, audio_sink, audio_source, route
+from support.relay import (
+    OPUS,
+    TO_OPUS,
+    Bench,
+    Vp8Stream,
+    audio_sink,
+    audio_source,
+    route,
+    video_sink,
+    video_source,
+)
 from support.waiting import until
 
 RED = SourceCodec(codec=Codec.RED, payload_type=63, clock_rate=48_000)
@@ -34,6 +44,25 @@ async def test_level_and_marker_travel_with_the_viewers_ids(bench: Bench) -> Non
     assert [packet.extensions[4] for packet in listener.rtp] == [b"a"] * 3
     assert [packet.marker for packet in listener.rtp] == [True, False, False]
     assert [packet.payload_type for packet in listener.rtp] == [110] * 3
+
+
+async def test_voice_that_came_behind_a_picture_leaves_before_it(bench: Bench) -> None:
+    publisher, viewer = bench.peer(1), bench.peer(2)
+    bench.apply(
+        video_source(10, 1),
+        audio_source(11, 1),
+        video_sink(20, 2),
+        audio_sink(21, 2),
+        route(10, 20),
+        route(11, 21),
+    )
+    stream = Vp8Stream(publisher, 555)
+    stream.frame(key=True)
+    await until(lambda: len(viewer.rtp) == 1)
+    stream.frame(packets=20, length=1000)
+    publisher.send(opus(0, b"voice"))
+    await until(lambda: len(viewer.rtp) == 22)
+    assert [packet.ssrc for packet in viewer.rtp] == [2020, 2021, *[2020] * 20]
 
 
 async def test_opus_leaves_as_red_for_a_listener_that_lists_red_first(bench: Bench) -> None:

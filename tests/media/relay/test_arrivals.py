@@ -149,3 +149,16 @@ def test_a_message_that_does_not_go_on_where_the_last_one_ended_is_not_calm() ->
     trains: deque[Sent] = deque([(1, 1, 1.1, 100, 100), (2, 1, 1.1, 100, 100)])
     assert len(folder.fold(_said(2, [1_100_000]), 3, trains)) == 1
     assert not folder.calm
+
+
+def test_how_far_apart_a_train_arrived_is_known_calm_or_not() -> None:
+    folder = ArrivalFolder()
+    for number, apart in enumerate((5_000, 5_000, 1_000, 1_000, 1_000)):
+        at = round((1.0 + 0.1 * number) * 1e6)
+        trains: deque[Sent] = deque([(3 * number, 3, 1.0 + 0.1 * number, 1_000, 500)])
+        folder.fold(_said(3 * number, [at, at + apart // 2, at + apart]), 3 * number + 3, trains)
+        assert folder.calm
+        assert folder.dispersion.burst == 1_500 * 20_000 // (1_000 if number == 4 else 5_000)
+    lossy = pack_packet(1, 2, pack_body(15, [(15, 2_000_000), (17, 2_000_000)], feedback_count=0))
+    folder.fold(lossy, 18, deque([(15, 3, 2.0, 1_000, 500)]))
+    assert folder.dispersion.burst == 30_000  # a torn train tells nothing

@@ -19,6 +19,21 @@ def test_a_burst_passes_and_then_the_rate_holds() -> None:
     assert pacer.try_spend(1_000, 0.0101)
 
 
+def test_a_path_that_takes_more_at_once_gets_it_once_and_then_the_rate_holds() -> None:
+    pacer: Pacer[int] = Pacer(800_000, 0.0)
+    pacer.set_burst(20_000, 0.0)
+    assert sum(pacer.try_spend(1_000, 1.0) for _ in range(40)) == 20
+    assert sum(pacer.try_spend(1_000, 1.009) for _ in range(40)) == 1
+    pacer.set_burst(0, 1.009)
+    assert sum(pacer.try_spend(1_000, 3.0) for _ in range(40)) == 3
+
+
+def test_a_budget_keeps_its_own_measure_of_a_burst() -> None:
+    pacer: Pacer[int] = Pacer(0, 0.0, budget=LinkBudget(800_000, 0.0))
+    pacer.set_burst(20_000, 0.0)
+    assert sum(pacer.try_spend(1_000, 1.0) for _ in range(40)) == 3
+
+
 def test_unlimited() -> None:
     pacer: Pacer[int] = Pacer(0, 0.0)
     assert all(pacer.try_spend(1_200, 0.0) for _ in range(10_000))
