@@ -8,7 +8,8 @@ import gc
 from media.relay.engine_python import PythonEngine
 from media.relay.messages import RemoveSource
 from media.relay.source import Source, SourceLayer
-from support.relay import Bench, Vp8Stream, until, video_source
+from support.relay import Bench, Vp8Stream, video_source
+from support.waiting import until
 
 
 def alive() -> int:
