@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { COUNTDOWN, HOLD, KEPT_FOR, OPEN, pendingFrom, RETRY, SosCore } from "./sos-core.ts";
+import { COUNTDOWN, HOLD, KEPT_FOR, OPEN, pendingFrom, RETRY, SosCore, UNHEARD } from "./sos-core.ts";
 
 let core: SosCore;
 let keys: number;
@@ -59,7 +59,7 @@ describe("an alarm", () => {
   });
   it("has its microphone open for so long, then gives the key back", () => {
     const { at } = pressed(true);
-    expect(core.raised(at + 1)).toEqual([{ do: "keep", pending: null }]);
+    expect(core.raised(at + 1, true)).toEqual([{ do: "keep", pending: null }]);
     expect(core.deadline).toBe(at + 1 + OPEN);
     expect(core.tick(at + OPEN, true)).toEqual([]);
     expect(core.tick(at + 1 + OPEN, true)).toEqual([{ do: "close" }]);
@@ -67,9 +67,16 @@ describe("an alarm", () => {
   });
   it("gets the whole time when its microphone could be opened only later", () => {
     const { at } = pressed(true);
-    core.raised(at);
-    core.heard(at + 6);
-    expect(core.deadline).toBe(at + 6 + OPEN);
+    core.raised(at, false);
+    expect(core.tick(at + OPEN + 20, true)).toEqual([]);
+    core.heard(at + OPEN + 20);
+    expect(core.deadline).toBe(at + OPEN + 20 + OPEN);
+  });
+  it("is given up when there is no sound path for a minute", () => {
+    const { at } = pressed(true);
+    core.raised(at, false);
+    expect(core.tick(at + UNHEARD, true)).toEqual([{ do: "close" }]);
+    expect(core.state.phase).toBe("idle");
   });
 });
 

@@ -1,6 +1,6 @@
 /**
  * The SOS key without a phone: held 3 s, 5 s to think again, then an alarm that is raised once, whenever the server can be
- * reached, and 10 s of open microphone.
+ * reached, and 10 s of open microphone, which wait for a sound path.
  *
  * The shell calls `down`, `up`, `cancel`, `raised`, `failed` and, when `deadline` has come, `tick`, each with `now` in
  * seconds of one monotonic clock, and carries out the returned acts at once and in order. Pure.
@@ -8,6 +8,8 @@
 export const HOLD = 3;
 export const COUNTDOWN = 5;
 export const OPEN = 10;
+/** How long the microphone waits for a sound path (s); its OPEN seconds begin when it is heard. */
+export const UNHEARD = 60;
 export const RETRY = 2;
 /** An alarm that could not be sent for so long says nothing any more (s). */
 export const KEPT_FOR = 86_400;
@@ -118,10 +120,10 @@ export class SosCore {
     }
   }
 
-  /** The server has it. */
-  raised(now: number): SosAct[] {
+  /** The server has it. `heard`: the microphone has a sound path already. */
+  raised(now: number, heard: boolean): SosAct[] {
     if (this.state.phase !== "pending") return [];
-    this.state = { phase: "open", until: now + OPEN };
+    this.state = { phase: "open", until: now + (heard ? OPEN : UNHEARD) };
     return [{ do: "keep", pending: null }];
   }
 

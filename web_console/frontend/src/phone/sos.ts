@@ -126,8 +126,9 @@ export class Sos {
     const { talk, world, self, locator } = this.options;
     const known = alarmOfPress(world.peek().alarm.values(), self.peek().unit, byServer(pending.at));
     if (known) {
-      this.talkIn(known.group);
-      this.run(this.core.raised(now()));
+      if (talk.path.peer.phase.peek() === "up") this.talkIn(known.group);
+      else this.unheard = known.group;
+      this.run(this.core.raised(now(), !this.unheard));
       return;
     }
     talk.emergency(KEY, {
@@ -149,7 +150,7 @@ export class Sos {
         this.unheard = answer.cause === "no_path" ? group : "";
         // an answer that came so late that the key was given up
         if (answer.state === "granted" && phase !== "requesting" && phase !== "talking") this.talkIn(group);
-        this.run(this.core.raised(now()));
+        this.run(this.core.raised(now(), !this.unheard));
       },
     });
   }
