@@ -407,7 +407,7 @@ async def test_lag_of_a_stopped_process_is_measured_and_logged_once_a_second(tmp
         async with connect(path) as media:
             for _ in range(3):
                 process.send_signal(signal.SIGSTOP)
-                time.sleep(0.1)  # noqa: ASYNC251  both processes are meant to stand still
+                time.sleep(0.2)  # noqa: ASYNC251  both stand still, for longer than two looks are apart
                 process.send_signal(signal.SIGCONT)
                 await media.statistics()
             async for notice in media.notices():
