@@ -50,12 +50,25 @@ export function Tile({ slot }: { slot: WallSlot }) {
       element.muted = true;
       return;
     }
-    element.muted = false;
-    element.play().catch((error: unknown) => {
-      element.muted = true;
-      void element.play().catch(() => undefined);
-      if (error instanceof DOMException && error.name === "NotAllowedError") model.soundBlocked.value = true;
-    });
+    let wanted = true;
+    let tries = 3; // tracks that come meanwhile abort what was asked for before
+    const unmute = (): void => {
+      element.muted = false;
+      element.play().catch((error: unknown) => {
+        if (!wanted) return;
+        if (error instanceof DOMException && error.name === "AbortError" && --tries) {
+          unmute();
+          return;
+        }
+        element.muted = true;
+        void element.play().catch(() => undefined);
+        model.soundBlocked.value = true; // never a tile that says it is heard and is not
+      });
+    };
+    unmute();
+    return () => {
+      wanted = false;
+    };
   }, [playing, model]);
 
   useEffect(() => {
