@@ -199,7 +199,15 @@ async def stood_and_went_on(tile: Tile, within: float) -> None:
             stood, went = True, 0.0
 
 
-@pytest.mark.parametrize("whose", ["phone", "console", "phone and console", "phone, signalling too"])
+@pytest.mark.parametrize(
+    "whose",
+    [
+        pytest.param("phone", marks=pytest.mark.long),
+        pytest.param("console", marks=pytest.mark.long),
+        "phone and console",
+        "phone, signalling too",
+    ],
+)
 async def test_path_that_dies_without_a_word_is_left_for_the_other(field: Field, whose: str) -> None:
     """P9 with the worst kind of death: the other path carries all the time, and no event of the browser says so."""
     await field.settled()
