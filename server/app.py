@@ -170,6 +170,7 @@ class _Server:
             "media": self._keep_media,
             **dispatch.services,
         }
+        _calm_collector()  # before anything is watched: it takes a quarter of a second
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -181,7 +182,7 @@ class _Server:
                     running.append(tasks.create_task(self._supervisor.keep("health", health.run)))
                     running.append(tasks.create_task(http.run(), name="http"))
                     self._started(ready_fd, health.warnings())
-                    _calm_collector()
+                    gc.freeze()  # what lives from here on stays
                     await stop.wait()
                     log.info("stopping")
                     await http.drain()
@@ -393,7 +394,7 @@ class _Server:
 
 
 def _calm_collector() -> None:
-    """What lives from here on stays; looking through all of it again and again would hold up key presses."""
+    """To look through all that was loaded again and again would hold up key presses."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
