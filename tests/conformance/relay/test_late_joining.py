@@ -168,6 +168,7 @@ async def test_held_voice_leaves_at_a_quarter_more_than_its_pace_with_its_own_ti
     assert [packet.payload for packet in listener.rtp] == [bytes([number]) * 60 for number in range(21)]
     assert [packet.timestamp for packet in listener.rtp] == [5000 + 960 * number for number in range(21)]
     assert [packet.sequence for packet in listener.rtp] == list(range(1000, 1021))
+    assert listener.times[19] - listener.times[0] > 0.25  # 19 intervals at 1.25 times the pace are 304 ms
     apart = sorted(later - sooner for sooner, later in pairwise(listener.times[:20]))
     assert (
         0.012 < apart[len(apart) // 2] < 0.019

@@ -63,11 +63,11 @@ async def test_a_rate_spreads_a_key_frame_and_voice_overtakes_it(bench: Bench) -
     assert kinds.index(2021) < 40
     assert [packet.sequence for packet in viewer.of(2020)] == list(range(1000, 1050))
     spent = viewer.times[-1] - viewer.times[0]
-    assert 0.15 < spent < 0.7  # 53 kB at 2 Mbit/s are 212 ms
+    assert 0.15 < spent < 0.35  # 53 kB at 2 Mbit/s are 212 ms
     assert [int.from_bytes(packet.extensions[3], "big") for packet in viewer.rtp] == list(range(51))
 
 
-@pytest.mark.parametrize(("apart", "least", "most"), [(0, 0.0, 0.09), (4_400, 0.08, 0.6)])
+@pytest.mark.parametrize(("apart", "least", "most"), [(0, 0.0, 0.05), (4_400, 0.08, 0.3)])
 async def test_a_key_frame_leaves_at_once_where_trains_arrive_as_they_left(
     bench: Bench, apart: int, least: float, most: float
 ) -> None:
@@ -139,7 +139,7 @@ async def test_transports_behind_one_link_share_its_budget(bench: Bench) -> None
     stream.frame(key=True, packets=20, length=1000)
     await until(lambda: all(len(viewer.rtp) == 20 for viewer in viewers))
     spent = max(viewer.times[-1] for viewer in viewers) - min(viewer.times[0] for viewer in viewers)
-    assert 0.13 < spent < 0.7  # 42 kB together at 1.6 Mbit/s are 210 ms
+    assert 0.13 < spent < 0.35  # 42 kB together at 1.6 Mbit/s are 210 ms
     bench.apply(AddBudget(budget=7, rate=0))
     for _ in range(10):
         stream.frame(packets=20, length=1000)
