@@ -7,6 +7,8 @@ reports.py     what the media process reports, written into the tables
 views.py       what consoles are told
 telling.py     telling them
 voice.py       microphones, and where they go
+load.py        how busy media is
+overload.py    which pictures are refused, go and come back
 recordings.py  recordings asked of media
 cameras.py     cameras to pull, and where they may be connected to
 link.py        one media process: transactions, addresses

@@ -23,7 +23,7 @@ from media.protocol import (
     TransportStep,
     VoiceState,
 )
-from media.relay.messages import Codec, Command, MediaKind, RemoveSink
+from media.relay.messages import Codec, Command, RemoveSink
 from media.sdp.answer import LocalTransport, answer
 from media.sdp.errors import WrongSections
 from media.sdp.fragment import build_fragment, parse_fragment
@@ -66,10 +66,11 @@ from server.routing.joining import (
 from server.routing.lifetimes import Lifetimes
 from server.routing.link import Link, MediaLink
 from server.routing.load import Load
+from server.routing.overload import Overload
 from server.routing.recordings import Recorded
 from server.routing.reports import Effects
 from server.routing.settings import RoutingSettings
-from server.routing.tables import Publication, Role, Session, Slot, Tables
+from server.routing.tables import Publication, Role, Session, Tables
 from server.routing.telling import Telling
 from server.routing.views import stream_view
 from server.routing.voice import Voices
@@ -106,12 +107,14 @@ class Routing:
         self._tables = Tables()
         self._cameras: dict[StreamId, Camera] = {}
         self._measured: Statistics | None = None
-        self._load = Load(settings.full_load)
         self._counters = Counter[str]()
         self._telling = Telling(self._tables, listener, self._counters)
         self._lifetimes = Lifetimes(settings, self._tables, self._allot, self._telling, self._counters)
         self._changing = self._lifetimes.changing
         self._recorded = Recorded(self._lifetimes, self._telling, self._counters)
+        self._overload = Overload(
+            Load(settings.full_load), self._tables, self._lifetimes, self._telling, self._counters
+        )
         self._voices = Voices(self._tables, self._lifetimes, self._recorded, self._telling)
 
     # ------------------------------------------------------------------ a media process's life
@@ -156,7 +159,7 @@ class Routing:
         finally:
             self.up.clear()
             self._measured = None
-            self._load.forget()
+            self._overload.forget()
             self._lifetimes.detached()
             self._recorded.detached()
         if hung:
@@ -195,7 +198,7 @@ class Routing:
             if row.publication is None and self._tables.count(Role.PUBLISHER) >= self._settings.publishers:
                 raise Overloaded("as many publishers as this server takes", retry_after=5.0)
             if row.publication is None and not row.outlets:  # one that is waited for comes back
-                self._check_load()
+                self._overload.check_picture()
             session = self._lifetimes.make_session(Role.PUBLISHER, stream, plan)
             publication = Publication(stream=stream, via=via, session=session, since=self._clock.wallclock())
             session.publication = publication
@@ -230,7 +233,7 @@ class Routing:
             plan = plan_play(parsed, publication.tracks)
             _check_codecs(plan, publication)
             self._check_viewers()
-            self._check_load()
+            self._overload.check_picture()
             session = self._lifetimes.make_session(Role.VIEWER, stream, plan)
             active = [each for each in plan.transmissions if each.active]
             session.outlets = [make_outlet(each, session, self._allot) for each in active]
@@ -294,7 +297,7 @@ class Routing:
             before = [(slot, slot.wish, slot.shed) for slot in found.slots]
             changed = set()
             for wish in wishes:
-                changed |= self._wish(found.slots[wish.slot], wish)
+                changed |= self._overload.wish(found.slots[wish.slot], wish)
             demands = tuple(
                 Demand(
                     sink=found.slots[wish.slot].video.sink,
@@ -310,66 +313,9 @@ class Routing:
             except BaseException:
                 for slot, wish_before, shed_before in before:
                     slot.shed = shed_before
-                    self._show(slot, wish_before)
+                    self._overload.show(slot, wish_before)
                 raise
         self._telling.slots(found)
-        for stream in {stream for stream, _ in changed}:
-            self._telling.stream_changed(stream)
-
-    def _wish(self, slot: Slot, wish: SlotWish) -> set[tuple[StreamId, MediaKind]]:
-        """A further picture waits while media is crowded; another one in the place of one that is shown does not."""
-        further = wish.stream is not None and slot.video.wanted is None
-        slot.shed = further and (slot.shed or self._load.crowded)
-        return self._show(slot, wish)
-
-    def _show(self, slot: Slot, wish: SlotWish | None) -> set[tuple[StreamId, MediaKind]]:
-        slot.wish = wish
-        stream = wish.stream if wish else None
-        return self._tables.want(slot.video, None if slot.shed else stream) | self._tables.want(
-            slot.audio, stream if wish and wish.audio else None
-        )
-
-    # ------------------------------------------------------------------ overload
-
-    def _check_load(self) -> None:
-        if self._load.crowded:
-            self._counters["refused_overloaded_total"] += 1
-            raise Overloaded("the server is too busy for further pictures; talk goes on", retry_after=10.0)
-
-    async def _follow_load(self, measured: Statistics) -> None:
-        """Spectators go first, the latest of them; then the pictures of consoles that matter least (P14)."""
-        now, sessions = measured.time, self._tables.sessions
-        self._load.measured(measured.cpu_seconds, measured.loop_lag_ms / 1000, now)
-        spectators = [session for session in sessions.values() if session.role is Role.VIEWER]
-        slots = [(slot.wish.priority, slot) for each in sessions.values() for slot in each.slots if slot.wish]
-        slots.sort(key=lambda row: row[0])
-        shown = [slot for _, slot in slots if slot.video.wanted is not None]
-        waiting = [slot for _, slot in slots if slot.shed]
-        if leaving := self._load.to_shed(len(spectators) or len(shown), now):
-            self._counters["shed_total"] += leaving
-            log.warning(
-                "too busy: pictures are taken away", load=round(self._load.share, 2), pictures=leaving
-            )
-            async with self._changing:
-                for session in spectators[-leaving:]:
-                    if session.id in sessions:
-                        await self._lifetimes.end(session, "closed", "overloaded")
-                if not spectators:
-                    await self._shed(shown[:leaving], True)
-        elif waiting and self._load.may_return(now):
-            async with self._changing:
-                await self._shed(waiting[-1:], False)
-
-    async def _shed(self, slots: Sequence[Slot], shed: bool) -> None:
-        """Locked. Take the pictures of these slots away, or give them back."""
-        changed = set()
-        for slot in slots:
-            if slot.video.session.id in self._tables.sessions:
-                slot.shed = shed
-                changed |= self._show(slot, slot.wish)
-        await self._lifetimes.dismiss(self._tables.routes(changed))
-        for session in {id(slot.video.session): slot.video.session for slot in slots}.values():
-            self._telling.slots(session)
         for stream in {stream for stream, _ in changed}:
             self._telling.stream_changed(stream)
 
@@ -560,7 +506,7 @@ class Routing:
                 return self._recorded.report(notice)
             case Statistics():
                 self._measured = notice
-                await self._follow_load(notice)
+                await self._overload.follow(notice)
                 effects = reports.statistics(self._tables, notice)
             case _:  # Ready and Done are the client's business
                 return
@@ -604,7 +550,7 @@ class Routing:
             "cameras": len(self._cameras),
             "recordings": len(self._recorded),
             "ssrcs": len(self._allot),
-            "media_load": round(self._load.share, 3),
+            "media_load": round(self._overload.share, 3),
             **self._counters,
         }
         if (measured := self._measured) is not None:
