@@ -5,13 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
 
 from media.protocol import StartPull
 from media.relay.messages import MediaKind
-from server.routing.tables import Publication
+from server.model.clock import Clock
+from server.model.errors import FengsuiError
+from server.model.ids import StreamId
+from server.routing.allotment import Allotment
+from server.routing.joining import make_pulled
+from server.routing.lifetimes import Lifetimes
+from server.routing.tables import Publication, Tables
+from server.routing.telling import Telling
 from server.video.admission import CameraPolicy, admitted, camera_address
 
+RESOLVE_AGAIN: Final = 30.0  # s until a camera's name is looked up again after a failure
+
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+log = structlog.get_logger("server.routing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +64,78 @@ async def resolve_host(host: str, port: int) -> Sequence[str]:
     except OSError:
         return ()
     return [str(entry[4][0]) for entry in found]
+
+
+class Cameras:
+    """The cameras that are to be pulled, over lives of the media process; `attached` begins one."""
+
+    def __init__(
+        self,
+        policy: CameraPolicy,
+        resolve: Resolve,
+        clock: Clock,
+        allot: Allotment,
+        tables: Tables,
+        lifetimes: Lifetimes,
+        telling: Telling,
+    ) -> None:
+        self._policy = policy
+        self._resolve = resolve
+        self._clock = clock
+        self._allot = allot
+        self._tables = tables
+        self._lifetimes = lifetimes
+        self._telling = telling
+        self._cameras: dict[StreamId, Camera] = {}
+
+    def attached(self, tasks: asyncio.TaskGroup) -> None:
+        """A media process is there: pull all of them."""
+        for stream, camera in list(self._cameras.items()):
+            tasks.create_task(self._pull_again(stream, camera))
+
+    async def pull(self, stream: StreamId, camera: Camera) -> None:
+        """Until `forget`. Raises AddressNotAdmitted."""
+        addresses = await camera.addresses(self._policy, self._resolve)
+        self._cameras[stream] = camera
+        if self._lifetimes.up:
+            await self._start(stream, camera, addresses)
+
+    def forget(self, stream: StreamId) -> None:
+        """It is not pulled again; its publication is ended by `Lifetimes.end_stream`."""
+        self._cameras.pop(stream, None)
+
+    async def _pull_again(self, stream: StreamId, camera: Camera) -> None:
+        """After a restart of media; a name that cannot be resolved now is tried again."""
+        while self._cameras.get(stream) is camera:
+            try:
+                addresses = await camera.addresses(self._policy, self._resolve)
+                return await self._start(stream, camera, addresses)
+            except FengsuiError as error:
+                log.warning("a camera cannot be pulled", stream=stream, error=str(error))
+                await asyncio.sleep(RESOLVE_AGAIN)
+
+    async def _start(self, stream: StreamId, camera: Camera, addresses: tuple[str, ...]) -> None:
+        link = self._lifetimes.link
+        async with self._lifetimes.changing:
+            row = self._tables.stream(stream)
+            if row.publication is not None:
+                await self._lifetimes.end_publication(row.publication, "replaced")
+            publication = Publication(
+                stream=stream,
+                via="rtsp",
+                pull=self._allot.identity(),
+                step="connecting",
+                since=self._clock.wallclock(),
+            )
+            commands = make_pulled(publication, self._allot)
+            routes = await self._lifetimes.put_in_place(publication)
+            try:
+                await link.apply([*commands, *routes])
+                await link.ask(camera.start(publication, addresses))
+            except BaseException:
+                await self._lifetimes.end_publication(publication, "broken")
+                raise
+        self._telling.stream_changed(stream)
+
+    def __len__(self) -> int:
+        return len(self._cameras)

@@ -33,7 +33,6 @@ from server.model.clock import Clock
 from server.model.errors import (
     BadRequest,
     Conflict,
-    FengsuiError,
     NotAcceptable,
     NotFound,
     Overloaded,
@@ -51,13 +50,12 @@ from server.model.ports import (
 )
 from server.routing import reports
 from server.routing.allotment import Allotment
-from server.routing.cameras import Camera, Resolve, resolve_host
+from server.routing.cameras import Camera, Cameras, Resolve, resolve_host
 from server.routing.joining import (
     add_sink,
     add_source,
     add_transport,
     make_outlet,
-    make_pulled,
     make_slots,
     make_track,
     make_voice,
@@ -78,7 +76,6 @@ from server.routing.voice import Voices
 NOT_LIVE_RETRY: Final = 2.0  # s a WHEP player is asked to wait
 SILENCE_TICK: Final = 0.5
 SILENT_TICKS: Final = 8  # without statistics, then the media process hangs
-RESOLVE_AGAIN: Final = 30.0  # s until a camera's name is looked up again after a failure
 
 log = structlog.get_logger("server.routing")
 
@@ -101,17 +98,18 @@ class Routing:
         self._settings = settings
         self._clock = clock
         self._addresses = addresses
-        self._resolve = resolve
         self._ports = (settings.udp_port, settings.tcp_port)
         self._allot = Allotment()
         self._tables = Tables()
-        self._cameras: dict[StreamId, Camera] = {}
         self._measured: Statistics | None = None
         self._counters = Counter[str]()
         self._telling = Telling(self._tables, listener, self._counters)
         self._lifetimes = Lifetimes(settings, self._tables, self._allot, self._telling, self._counters)
         self._changing = self._lifetimes.changing
         self._recorded = Recorded(self._lifetimes, self._telling, self._counters)
+        self._cameras = Cameras(
+            settings.cameras, resolve, clock, self._allot, self._tables, self._lifetimes, self._telling
+        )
         self._overload = Overload(
             Load(settings.full_load), self._tables, self._lifetimes, self._telling, self._counters
         )
@@ -147,8 +145,7 @@ class Routing:
                 self._lifetimes.attached(link, tasks)
                 self.up.set()
                 tasks.create_task(self._watch_silence())
-                for stream, camera in list(self._cameras.items()):
-                    tasks.create_task(self._pull_again(stream, camera))
+                self._cameras.attached(tasks)
                 async for notice in client.notices():
                     await self._take(notice)
                 raise _Gone
@@ -380,7 +377,7 @@ class Routing:
                 await self._lifetimes.end(found, "closed", reason)
 
     async def close_stream(self, stream: StreamId, reason: str) -> None:
-        self._cameras.pop(stream, None)
+        self._cameras.forget(stream)
         async with self._changing:
             await self._lifetimes.end_stream(stream, reason)
 
@@ -435,44 +432,9 @@ class Routing:
     # ------------------------------------------------------------------ cameras
 
     async def pull(self, stream: StreamId, url: str, username: str, password: str, transport: str) -> None:
-        camera = Camera(url=url, username=username, password=password, transport=transport)
-        addresses = await camera.addresses(self._settings.cameras, self._resolve)
-        self._cameras[stream] = camera
-        if self._lifetimes.up:
-            await self._start_pull(stream, camera, addresses)
-
-    async def _pull_again(self, stream: StreamId, camera: Camera) -> None:
-        """After a restart of media; a name that cannot be resolved now is tried again."""
-        while self._cameras.get(stream) is camera:
-            try:
-                addresses = await camera.addresses(self._settings.cameras, self._resolve)
-                return await self._start_pull(stream, camera, addresses)
-            except FengsuiError as error:
-                log.warning("a camera cannot be pulled", stream=stream, error=str(error))
-                await asyncio.sleep(RESOLVE_AGAIN)
-
-    async def _start_pull(self, stream: StreamId, camera: Camera, addresses: tuple[str, ...]) -> None:
-        link = self._lifetimes.link
-        async with self._changing:
-            row = self._tables.stream(stream)
-            if row.publication is not None:
-                await self._lifetimes.end_publication(row.publication, "replaced")
-            publication = Publication(
-                stream=stream,
-                via="rtsp",
-                pull=self._allot.identity(),
-                step="connecting",
-                since=self._clock.wallclock(),
-            )
-            commands = make_pulled(publication, self._allot)
-            routes = await self._lifetimes.put_in_place(publication)
-            try:
-                await link.apply([*commands, *routes])
-                await link.ask(camera.start(publication, addresses))
-            except BaseException:
-                await self._lifetimes.end_publication(publication, "broken")
-                raise
-        self._telling.stream_changed(stream)
+        await self._cameras.pull(
+            stream, Camera(url=url, username=username, password=password, transport=transport)
+        )
 
     # ------------------------------------------------------------------ recordings
 
