@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -171,7 +171,13 @@ class MediaNode(Protocol):
         """Ends its publisher and every WHEP viewer of it."""
 
     async def pull(self, stream: StreamId, url: str, username: str, password: str, transport: str) -> None:
-        """Starts pulling a camera for ever (until `close_stream`). Raises AddressNotAdmitted."""
+        """Starts pulling a camera for ever (until `close_stream`). Raises AddressNotAdmitted.
+
+        While the server is too busy it waits at step "retrying" with the error "overloaded".
+        """
+
+    async def set_urgent(self, streams: Collection[StreamId]) -> None:
+        """The cameras of units in distress, all of them: never refused for lack of room, and the last to go."""
 
     def stream(self, stream: StreamId) -> StreamView | None: ...
 

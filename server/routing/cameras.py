@@ -67,7 +67,11 @@ async def resolve_host(host: str, port: int) -> Sequence[str]:
 
 
 class Cameras:
-    """The cameras that are to be pulled, over lives of the media process; `attached` begins one."""
+    """The cameras that are to be pulled, over lives of the media process; `attached` begins one.
+
+    `admits`: whether this one may begin now; one that may not is paused until `resume`. In its row is then a
+    publication without tracks, which says why.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class Cameras:
         tables: Tables,
         lifetimes: Lifetimes,
         telling: Telling,
+        admits: Callable[[StreamId], bool],
     ) -> None:
         self._policy = policy
         self._resolve = resolve
@@ -86,10 +91,15 @@ class Cameras:
         self._tables = tables
         self._lifetimes = lifetimes
         self._telling = telling
+        self._admits = admits
         self._cameras: dict[StreamId, Camera] = {}
+        self._resuming: set[tuple[StreamId, Camera]] = set()
+        self._tasks: asyncio.TaskGroup | None = None  # of a life of the media process
 
     def attached(self, tasks: asyncio.TaskGroup) -> None:
         """A media process is there: pull all of them."""
+        self._tasks = tasks
+        self._resuming.clear()
         for stream, camera in list(self._cameras.items()):
             tasks.create_task(self._pull_again(stream, camera))
 
@@ -104,8 +114,44 @@ class Cameras:
         """It is not pulled again; its publication is ended by `Lifetimes.end_stream`."""
         self._cameras.pop(stream, None)
 
+    async def pause(self, publication: Publication) -> None:
+        """Locked. It is not pulled until `resume`."""
+        await self._lifetimes.end_publication(publication, "overloaded")
+        await self._wait(publication.stream)
+
+    def resume(self, stream: StreamId) -> None:
+        """Pull one that is paused, soon."""
+        camera = self._cameras.get(stream)
+        if camera is None or self._tasks is None or not self._lifetimes.up:
+            return
+        if (stream, camera) not in self._resuming:
+            self._resuming.add((stream, camera))
+            self._tasks.create_task(self._resume(stream, camera))
+
+    async def _resume(self, stream: StreamId, camera: Camera) -> None:
+        try:
+            await self._pull_again(stream, camera)
+        finally:
+            self._resuming.discard((stream, camera))
+
+    async def _wait(self, stream: StreamId) -> None:
+        """Locked. A publication that says why the camera is not pulled."""
+        await self._lifetimes.put_in_place(self._publication(stream, step="retrying", error="overloaded"))
+        self._telling.stream_changed(stream)
+        self._telling.viewers(stream)
+
+    def _publication(self, stream: StreamId, step: str, error: str = "") -> Publication:
+        return Publication(
+            stream=stream,
+            via="rtsp",
+            pull=self._allot.identity(),
+            step=step,
+            error=error,
+            since=self._clock.wallclock(),
+        )
+
     async def _pull_again(self, stream: StreamId, camera: Camera) -> None:
-        """After a restart of media; a name that cannot be resolved now is tried again."""
+        """After a restart of media or a pause; a name that cannot be resolved now is tried again."""
         while self._cameras.get(stream) is camera:
             try:
                 addresses = await camera.addresses(self._policy, self._resolve)
@@ -120,13 +166,9 @@ class Cameras:
             row = self._tables.stream(stream)
             if row.publication is not None:
                 await self._lifetimes.end_publication(row.publication, "replaced")
-            publication = Publication(
-                stream=stream,
-                via="rtsp",
-                pull=self._allot.identity(),
-                step="connecting",
-                since=self._clock.wallclock(),
-            )
+            if not self._admits(stream):
+                return await self._wait(stream)
+            publication = self._publication(stream, step="connecting")
             commands = make_pulled(publication, self._allot)
             routes = await self._lifetimes.put_in_place(publication)
             try:
@@ -136,6 +178,7 @@ class Cameras:
                 await self._lifetimes.end_publication(publication, "broken")
                 raise
         self._telling.stream_changed(stream)
+        self._telling.viewers(stream)
 
     def __len__(self) -> int:
         return len(self._cameras)

@@ -182,7 +182,7 @@ class Lifetimes:
             await self.end(publication.session, "closed", reason)
             return
         self._tables.remove_publication(publication)
-        if self._link is not None:
+        if self._link is not None and not publication.paused:
             with contextlib.suppress(FengsuiError):
                 await self._link.ask(StopPull(number=0, pull=publication.pull))
         routes = self._departed(publication.stream, reason)

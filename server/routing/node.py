@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -108,10 +108,22 @@ class Routing:
         self._changing = self._lifetimes.changing
         self._recorded = Recorded(self._lifetimes, self._telling, self._counters)
         self._cameras = Cameras(
-            settings.cameras, resolve, clock, self._allot, self._tables, self._lifetimes, self._telling
+            settings.cameras,
+            resolve,
+            clock,
+            self._allot,
+            self._tables,
+            self._lifetimes,
+            self._telling,
+            admits=lambda stream: self._overload.admits(stream),
         )
         self._overload = Overload(
-            Load(settings.full_load), self._tables, self._lifetimes, self._telling, self._counters
+            Load(settings.full_load),
+            self._tables,
+            self._lifetimes,
+            self._telling,
+            self._cameras,
+            self._counters,
         )
         self._voices = Voices(self._tables, self._lifetimes, self._recorded, self._telling)
 
@@ -192,10 +204,10 @@ class Routing:
             row = self._tables.stream(stream)
             if row.publication is not None and row.publication.pull:
                 raise Conflict("this stream is pulled from a camera")
-            if row.publication is None and self._tables.count(Role.PUBLISHER) >= self._settings.publishers:
-                raise Overloaded("as many publishers as this server takes", retry_after=5.0)
-            if row.publication is None and not row.outlets:  # one that is waited for comes back
-                self._overload.check_picture()
+            if row.publication is None and not self._overload.is_urgent(stream):
+                if self._tables.count(Role.PUBLISHER) >= self._settings.publishers:
+                    raise Overloaded("as many publishers as this server takes", retry_after=5.0)
+                self._overload.check_source(stream)
             session = self._lifetimes.make_session(Role.PUBLISHER, stream, plan)
             publication = Publication(stream=stream, via=via, session=session, since=self._clock.wallclock())
             session.publication = publication
@@ -225,12 +237,14 @@ class Routing:
         async with self._changing:
             row = self._tables.streams.get(stream)
             publication = row.publication if row else None
+            if publication is not None and publication.paused:
+                raise self._overload.refusal()
             if publication is None or not publication.connected or not publication.seen:
                 raise StreamNotLive("nobody is publishing this stream now", retry_after=NOT_LIVE_RETRY)
             plan = plan_play(parsed, publication.tracks)
             _check_codecs(plan, publication)
             self._check_viewers()
-            self._overload.check_picture()
+            self._overload.check_picture(stream)
             session = self._lifetimes.make_session(Role.VIEWER, stream, plan)
             active = [each for each in plan.transmissions if each.active]
             session.outlets = [make_outlet(each, session, self._allot) for each in active]
@@ -436,6 +450,9 @@ class Routing:
             stream, Camera(url=url, username=username, password=password, transport=transport)
         )
 
+    async def set_urgent(self, streams: Collection[StreamId]) -> None:
+        await self._overload.set_urgent(streams)
+
     # ------------------------------------------------------------------ recordings
 
     async def start_recording(self, recording: str, source: int, path: str) -> str:
@@ -510,6 +527,7 @@ class Routing:
             "sound_paths": tables.count(Role.VOICE),
             "streams": len(self.streams()),
             "cameras": len(self._cameras),
+            "cameras_paused": sum(publication.paused for publication in tables.pulls.values()),
             "recordings": len(self._recorded),
             "ssrcs": len(self._allot),
             "media_load": round(self._overload.share, 3),

@@ -84,6 +84,11 @@ class Publication:
         return self.session.connected if self.session else self.step not in ("connecting", "retrying")
 
     @property
+    def paused(self) -> bool:
+        """A camera that is not pulled for now: the server is too busy."""
+        return bool(self.pull) and not self.tracks
+
+    @property
     def main(self) -> Track | None:
         """What a viewer looks at: the picture, or the sound when there is none."""
         return self.tracks.get(MediaKind.VIDEO) or self.tracks.get(MediaKind.AUDIO)
@@ -212,6 +217,17 @@ class Tables:
     def stream(self, stream: StreamId) -> Stream:
         """The row of a stream, made when there is none."""
         return self.streams.setdefault(stream, Stream(id=stream))
+
+    def audience(self, stream: StreamId) -> list[Session]:
+        """Who sees it or waits for it: viewers, and consoles even where its picture was taken away."""
+        row = self.streams.get(stream)
+        viewers = [outlet.session for outlet in row.outlets.values()] if row else []
+        walls = [
+            session
+            for session in self.sessions.values()
+            if any(slot.wish is not None and slot.wish.stream == stream for slot in session.slots)
+        ]
+        return list(dict.fromkeys([*viewers, *walls]))
 
     def count(self, *roles: Role) -> int:
         return sum(session.role in roles for session in self.sessions.values())

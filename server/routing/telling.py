@@ -45,9 +45,8 @@ class Telling:
 
     def viewers(self, stream: StreamId) -> None:
         """What the stream's viewers see may differ."""
-        if (row := self._tables.streams.get(stream)) is not None:
-            for session in {id(each.session): each.session for each in row.outlets.values()}.values():
-                self.slots(session)
+        for session in self._tables.audience(stream):
+            self.slots(session)
 
     def slots(self, session: Session) -> None:
         for slot in session.slots:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -120,6 +120,9 @@ class FakeMedia:
     async def pull(self, stream: StreamId, url: str, username: str, password: str, transport: str) -> None:
         self._called("pull", stream, url, username, password, transport)
         self.show(stream, "connecting", via="rtsp", session=None)
+
+    async def set_urgent(self, streams: Collection[StreamId]) -> None:
+        self._called("set_urgent", *sorted(streams))
 
     async def start_recording(self, recording: str, source: int, path: str) -> str:
         self._called("start_recording", recording, str(source), path)
