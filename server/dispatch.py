@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from server.alarms.urgent import UrgentStreams
 from server.api.media_sessions import MediaSessions
 from server.api.origins import Origins
 from server.api.recordings import RecordingsApi
@@ -105,6 +106,7 @@ async def make_dispatch(
         account_names,
         _floor_rules(config.talk),
     )
+    urgent = UrgentStreams(talk.alarms, roster, node)
     services = Services(
         node=node,
         clients=Clients(per_credential=config.limits.websockets_per_session),
@@ -174,6 +176,7 @@ async def make_dispatch(
             "retention": retention.run,
             "roster": roster.run,
             "catalogue": catalogue.run,
+            "urgent_streams": urgent.run,
             "websockets": sockets.run,
             "media_sessions": opened.run,
             **talk.services,

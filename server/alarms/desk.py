@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -68,10 +68,19 @@ class AlarmDesk:
         self._keys: dict[str, AlarmId] = {}
         self._unwritten: dict[AlarmId, str] = {}  # with its key
         self._on_emergency: list[Callable[[GroupId, bool], None]] = []
+        self._on_change: list[Callable[[], None]] = []
 
     def on_emergency(self, listener: Callable[[GroupId, bool], None]) -> None:
         """Told when a group gets its first open alarm, and when its last one is closed; must not block."""
         self._on_emergency.append(listener)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Told when `open` may differ; must not block."""
+        self._on_change.append(listener)
+
+    @property
+    def open(self) -> Sequence[Alarm]:
+        return [alarm for alarm in self._alarms.values() if alarm.is_open]
 
     async def load(self) -> None:
         """Raises StorageAway."""
@@ -183,6 +192,8 @@ class AlarmDesk:
         if (after := self.is_open(alarm.group)) != before:
             for listener in self._on_emergency:
                 listener(alarm.group, after)
+        for changed in self._on_change:
+            changed()
 
     # ------------------------------------------------------------------ the service
 
