@@ -9,8 +9,9 @@ import msgspec
 from server.auth.audit import Audit
 from server.model.errors import BadRequest, Conflict, NotFound
 from server.model.ids import SpurtId
+from server.recordings.acts import act
 from server.recordings.index import SpurtIndex
-from server.recordings.spurts import WITH_FILE, Spurt, SpurtState
+from server.recordings.spurts import WITH_FILE, Spurt
 
 
 class Evidence:
@@ -41,27 +42,21 @@ class Evidence:
             raise BadRequest("say why", field="reason")
 
         def form(spurt: Spurt) -> Spurt:
-            if spurt.state is SpurtState.RECORDING:
-                raise Conflict("it is still being recorded")
             if spurt.state not in WITH_FILE:
-                raise NotFound("there is no such recording", field="spurt")
+                raise NotFound("nothing of it was recorded", field="spurt")
             if not on and not spurt.hold:
                 raise Conflict("it is not held as evidence")
             return msgspec.structs.replace(spurt, hold=on, held_by=name, held_why=reason if on else "")
 
-        changed = await self._index.change(
-            [spurt_id],
+        changed = await act(
+            self._index,
+            self._audit,
+            spurt_id,
             form,
-            lambda connection, _: self._audit.append_in(
-                connection,
-                actor=actor,
-                action="recording.hold" if on else "recording.release",
-                object=spurt_id,
-                address=address,
-                detail=reason,
-            ),
+            action="recording.hold" if on else "recording.release",
+            actor=actor,
+            address=address,
+            detail=lambda _: reason,
         )
-        if not changed:
-            raise NotFound("there is no such recording", field="spurt")
-        self._changed(changed[0])
-        return changed[0]
+        self._changed(changed)
+        return changed

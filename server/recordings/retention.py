@@ -11,9 +11,10 @@ import structlog
 
 from server.auth.audit import Audit
 from server.model.clock import Clock
-from server.model.errors import Conflict, NotFound
+from server.model.errors import Conflict
 from server.model.ids import SpurtId
 from server.recordings import files
+from server.recordings.acts import act
 from server.recordings.index import SpurtIndex
 from server.recordings.recorder import SpurtRecorder
 from server.recordings.spurts import Spurt, SpurtState
@@ -88,30 +89,22 @@ class Retention:
         """
 
         def erased(spurt: Spurt) -> Spurt:
-            if spurt.state is SpurtState.ERASED:
-                raise NotFound("there is no such recording")
-            if spurt.state is SpurtState.RECORDING:
-                raise Conflict("it is still being recorded")
             if spurt.hold:
                 raise Conflict("it is held as evidence")
             return self._marked(spurt, actor, reason)
 
-        gone = await self._index.change(
-            [spurt_id],
+        gone = await act(
+            self._index,
+            self._audit,
+            spurt_id,
             erased,
-            lambda connection, gone: self._audit.append_in(
-                connection,
-                actor=actor,
-                action="recording.erase",
-                object=spurt_id,
-                address=address,
-                detail=f"{reason} (sha256 {gone[0].sha256}, {gone[0].bytes} bytes)",
-            ),
+            action="recording.erase",
+            actor=actor,
+            address=address,
+            detail=lambda gone: f"{reason} (sha256 {gone.sha256}, {gone.bytes} bytes)",
         )
-        if not gone:
-            raise NotFound("there is no such recording")
-        await self._remove(gone, "asked")
-        return gone[0]
+        await self._remove([gone], "asked")
+        return gone
 
     def statistics(self) -> dict[str, object]:
         erased = {f"erased_{why}_total": count for why, count in self._erased.items()}
