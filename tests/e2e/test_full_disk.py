@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -14,6 +12,7 @@ import pytest
 
 from server.recordings.ogg import probe
 from support.running_server import running_server
+from support.small_disk import mounted
 from support.voice_client import Radio, phone_token, radio
 from support.waiting import until
 
@@ -26,15 +25,8 @@ PATIENCE = 40.0  # s; four times what is promised
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A tmpfs of 48 MiB, of which 20 are left to others."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(tmp_path / "small", "48m") as folder:
+        yield folder
 
 
 async def spurts_when(officer: Radio, good: Any) -> list[dict[str, Any]]:

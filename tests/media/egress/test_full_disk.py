@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import select
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,21 +15,15 @@ import pytest
 
 from media.egress.files import FileEvent, Files
 from media.egress.ogg import OggOpusWriter
+from support.small_disk import mounted
 from support.talking import decoding_complaints, probed, tone
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A tmpfs of 1 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(tmp_path / "small", "1m") as folder:
+        yield folder
 
 
 class Disk:
