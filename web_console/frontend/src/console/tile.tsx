@@ -9,6 +9,7 @@ import { t } from "../strings/console.ts";
 import { dateTime, rate } from "../times.ts";
 import { swap } from "../wall.ts";
 import { useModel } from "./context.ts";
+import { SlotPicture, slotMarks } from "./slot-picture.tsx";
 import { useSlotState, useSlotVideo } from "./slot-video.ts";
 import { download, fileName, snapshot } from "./snapshot.ts";
 import { listen, STREAM_DRAG, TILE_DRAG, toggleFullscreen } from "./tile-acts.ts";
@@ -101,15 +102,11 @@ export function Tile({ slot }: { slot: WallSlot }) {
   };
 
   const empty = state.kind === "empty";
-  const covered = !empty && !looksLive(state);
   return (
     <article
       ref={tile}
       class={`tile tone-${words.tone}`}
-      data-slot={slot.index}
-      data-state={state.kind}
-      data-stream={slot.want.stream ?? ""}
-      data-picture={slot.state.hasPicture}
+      {...slotMarks(slot, state)}
       aria-label={
         empty
           ? t("tile_empty", { n: position + 1 })
@@ -133,33 +130,15 @@ export function Tile({ slot }: { slot: WallSlot }) {
       onDragLeave={() => tile.current?.classList.remove("drop")}
       onDrop={drop}
     >
-      <video
-        ref={video}
-        class={slot.state.hasPicture ? (covered ? "old" : "") : "none"}
-        playsInline
-        muted
-        disablePictureInPicture
-      />
+      <SlotPicture slot={slot} state={state} video={video} icon={28} next />
       {empty && (
         <p class="tile-empty">
           <span class="tile-place">{position + 1}</span>
           {focused && <span class="tile-hint">{t("tile_empty_hint")}</span>}
         </p>
       )}
-      {covered && (
-        <div class="cover">
-          <Icon name={words.icon} size={28} />
-          <strong>{words.text}</strong>
-          {words.sentence && <p>{words.sentence}</p>}
-          {words.next && <p class="dim">{words.next}</p>}
-        </div>
-      )}
       {!empty && (
         <>
-          <p class="chip">
-            <Icon name={words.icon} size={14} />
-            <span>{words.text}</span>
-          </p>
           {audible && (
             <p class="chip chip-sound">
               <Icon name={stream?.audio && playing ? "volume-2" : "volume-x"} size={14} />
