@@ -4,9 +4,8 @@ import type { Problem } from "../api.ts";
 import type { Spurt } from "../messages.ts";
 import { box } from "../strings/radio-boxes.ts";
 import { dateTime } from "../times.ts";
-import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
-import { Dialog } from "./dialog.tsx";
+import { FormBox } from "./form-box.tsx";
 import { ReasonField } from "./reason.tsx";
 import { whereSaid } from "./spurt-list.tsx";
 
@@ -21,44 +20,38 @@ export function EvidenceBox({
 }) {
   const model = useModel();
   const [reason, setReason] = useState("");
-  const [problem, setProblem] = useState<Problem | null>(null);
   const { hold } = spurt;
   const may = model.may(hold ? "recording.release" : "recording.hold");
   const title = box(hold ? "evidence_held_title" : "evidence_title");
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    if (!reason.trim()) return;
+  const act = async (): Promise<Problem | null> => {
     const fields = { spurt: spurt.id, hold: !hold, reason: reason.trim() };
     const outcome = await model.link.command("spurt.hold", fields, "resend");
-    if (!outcome.ok) return setProblem(outcome.problem);
+    if (!outcome.ok) return outcome.problem;
     changed(outcome.value.spurt);
     model.desk.recent.put(outcome.value.spurt);
     model.sayText(box(hold ? "evidence_released" : "evidence_kept", { name: spurt.talker.name }));
-    close();
+    return null;
   };
   return (
-    <Dialog title={title} close={close}>
-      <form class="box-form" onSubmit={submit}>
-        <p class="num">
-          <strong>{spurt.talker.name}</strong> · {dateTime(spurt.started)} · {whereSaid(spurt)}
-        </p>
-        {hold && <p>{box("evidence_by", { name: spurt.heldBy, why: spurt.heldWhy })}</p>}
-        <p class="dim">
-          {box(hold ? (may ? "evidence_release_what" : "evidence_release_who") : "evidence_what")}
-        </p>
-        {problem && <ProblemNotice what={title} problem={problem} wait={0} />}
-        {may && <ReasonField id="evidence-reason" value={reason} change={setReason} />}
-        <div class="buttons">
-          {may && (
-            <button type="submit" class="primary" disabled={!reason.trim()}>
-              {box(hold ? "evidence_release_do" : "evidence_do")}
-            </button>
-          )}
-          <button type="button" onClick={close}>
-            {box("cancel")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormBox
+      title={title}
+      about={
+        <>
+          <p class="num">
+            <strong>{spurt.talker.name}</strong> · {dateTime(spurt.started)} · {whereSaid(spurt)}
+          </p>
+          {hold && <p>{box("evidence_by", { name: spurt.heldBy, why: spurt.heldWhy })}</p>}
+          <p class="dim">
+            {box(hold ? (may ? "evidence_release_what" : "evidence_release_who") : "evidence_what")}
+          </p>
+        </>
+      }
+      deed={may ? box(hold ? "evidence_release_do" : "evidence_do") : ""}
+      ready={reason.trim() !== ""}
+      act={act}
+      close={close}
+    >
+      {may && <ReasonField id="evidence-reason" value={reason} change={setReason} />}
+    </FormBox>
   );
 }

@@ -3,9 +3,8 @@ import { useState } from "preact/hooks";
 import type { Problem } from "../api.ts";
 import type { Commands, MemberWish } from "../messages.ts";
 import { box } from "../strings/radio-boxes.ts";
-import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
-import { Dialog } from "./dialog.tsx";
+import { FormBox } from "./form-box.tsx";
 import { MemberChoice } from "./member-choice.tsx";
 import { NumberChoice } from "./number-choice.tsx";
 
@@ -23,67 +22,50 @@ export function NewGroupBox({ close }: { close: () => void }) {
     const unit = model.selectedUnit();
     return unit ? [{ kind: "unit", id: unit.id }] : [];
   });
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    if (!name.trim() || busy) return;
-    setBusy(true);
+  const act = async (): Promise<Problem | null> => {
     const outcome = await model.link.command(
       "group.create",
       { name: name.trim(), kind, members: [...members], hours: kind === "temporary" ? hours : null },
       "once",
     );
-    setBusy(false);
-    if (!outcome.ok) return setProblem(outcome.problem);
+    if (!outcome.ok) return outcome.problem;
     model.sayText(box("created", { name: name.trim() }));
-    close();
+    return null;
   };
   return (
-    <Dialog title={box("new_title")} close={close}>
-      <form class="box-form" onSubmit={submit}>
-        {problem && <ProblemNotice what={box("new_title")} problem={problem} wait={0} />}
-        <div class="field">
-          <label for="group-name">{box("name")}</label>
-          <input
-            id="group-name"
-            value={name}
-            maxLength={64}
-            placeholder={box("name_hint")}
-            onInput={(event) => setName(event.currentTarget.value)}
-            required
-            autofocus
-          />
-        </div>
-        <fieldset class="box-set">
-          <legend>{box("kind")}</legend>
-          {KINDS.map((one) => (
-            <label key={one}>
-              <input type="radio" name="kind" checked={kind === one} onChange={() => setKind(one)} />
-              {box(KEYS[one])}
-            </label>
-          ))}
-        </fieldset>
-        {kind === "temporary" && (
-          <NumberChoice
-            id="group-hours"
-            label={box("lasts")}
-            value={hours}
-            of={HOURS}
-            say={(n) => box("hours", { n })}
-            change={setHours}
-          />
-        )}
-        <MemberChoice members={members} change={setMembers} />
-        <div class="buttons">
-          <button type="submit" class="primary" disabled={busy || !name.trim()}>
-            {box("create")}
-          </button>
-          <button type="button" onClick={close}>
-            {box("cancel")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
+    <FormBox title={box("new_title")} deed={box("create")} ready={name.trim() !== ""} act={act} close={close}>
+      <div class="field">
+        <label for="group-name">{box("name")}</label>
+        <input
+          id="group-name"
+          value={name}
+          maxLength={64}
+          placeholder={box("name_hint")}
+          onInput={(event) => setName(event.currentTarget.value)}
+          required
+          autofocus
+        />
+      </div>
+      <fieldset class="box-set">
+        <legend>{box("kind")}</legend>
+        {KINDS.map((one) => (
+          <label key={one}>
+            <input type="radio" name="kind" checked={kind === one} onChange={() => setKind(one)} />
+            {box(KEYS[one])}
+          </label>
+        ))}
+      </fieldset>
+      {kind === "temporary" && (
+        <NumberChoice
+          id="group-hours"
+          label={box("lasts")}
+          value={hours}
+          of={HOURS}
+          say={(n) => box("hours", { n })}
+          change={setHours}
+        />
+      )}
+      <MemberChoice members={members} change={setMembers} />
+    </FormBox>
   );
 }
