@@ -2,7 +2,7 @@
 
 Sans-IO. A client belongs to who was admitted with it: the same client id of somebody else is another client. Its newest
 connection replaces the one before (H38); its replies are kept so that a re-sent command is not done twice; its media
-session waits MEDIA_GRACE seconds for it.
+session waits MEDIA_GRACE seconds for it, but not for a page that was closed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Media(msgspec.Struct, kw_only=True):
 
 
 class Client:
-    """Made by `Clients.admit`. `left`: since when it has no connection, monotonic s."""
+    """Made by `Clients.admit`. `left`: since when it has no connection, monotonic s; `page_gone`: it was closed."""
 
     def __init__(self, key: Key, admission: Admission) -> None:
         self.key = key
@@ -82,6 +82,7 @@ class Client:
         self.connection: Connection | None = None
         self.media: dict[str, Media] = {}  # by kind
         self.left: float | None = None
+        self.page_gone = False
         self.away = False  # for so long that it takes part no more
         self.ended = ""  # the reason when its credential is no more; nothing new may begin
         self.backlog: deque[Command] = deque()  # commands that are done one after another
@@ -220,7 +221,7 @@ class Clients:
         self._on_gone: list[Callable[[Client], None]] = []
 
     def on_gone(self, listener: Callable[[Client], None]) -> None:
-        """Told of each client that is ended, forgotten, or away for MEDIA_GRACE; perhaps more than once."""
+        """Told of each client that is ended, forgotten, closed, or away for MEDIA_GRACE; perhaps more than once."""
         self._on_gone.append(listener)
 
     def admit(self, connection: Connection, hello: HelloClient, admission: Admission) -> tuple[Client, bool]:
@@ -255,6 +256,7 @@ class Clients:
             return None
         client.connection = None
         client.left = now
+        client.page_gone = connection.page_gone
         return client
 
     def opened(self, client: Client, session: MediaSessionId, kind: str) -> MediaSessionId | None:
@@ -284,15 +286,16 @@ class Clients:
             self.media_step(session, "closed", "")
         return gone
 
-    def tick(self, now: float) -> list[MediaSessionId]:
-        """Media sessions to close: their clients did not come back."""
-        closing: list[MediaSessionId] = []
+    def tick(self, now: float) -> dict[MediaSessionId, str]:
+        """Media sessions to close, and the cause: their clients did not come back, or will not."""
+        closing: dict[MediaSessionId, str] = {}
         for client in list(self._clients.values()):
             if client.left is None:
                 continue
-            if now - client.left >= MEDIA_GRACE and not client.away:
+            if not client.away and (client.page_gone or now - client.left >= MEDIA_GRACE):
                 client.away = True
-                closing += self.media_gone(client)
+                cause = "closed" if client.page_gone else "consent_lost"
+                closing |= dict.fromkeys(self.media_gone(client), cause)
                 self._tell_gone(client)
             if now - client.left >= KEEP and client.idle:
                 self._forget(client)

@@ -51,6 +51,7 @@ BURST: Final = 400.0
 CLOSE_CODES: Final = {"bad_message": 1008, "restarting": 1012, "too_slow": 1013, "too_many": 1013}
 CLOSE_CODE: Final = 1000
 CLOSE_BINARY: Final = 1003
+GOING_AWAY: Final = 1001  # RFC 6455 7.4.1
 
 
 class Phase(Enum):
@@ -102,6 +103,7 @@ class Connection:
         self.client: Client | None = None
         self.reason = ""  # of the goodbye
         self.close_code = CLOSE_CODE
+        self.page_gone = False  # nobody will come back for it
         self._wake = wake
         self._queue: deque[bytes] = deque()
         self._queued = 0
@@ -147,6 +149,10 @@ class Connection:
     def receive_binary(self) -> None:
         """A binary frame: nobody sends those."""
         self.end("bad_message", CLOSE_BINARY)
+
+    def receive_close(self, code: int) -> None:
+        """The client closed; a browser says with GOING_AWAY that the page is closed, or another one in its place."""
+        self.page_gone = code == GOING_AWAY
 
     def pause(self, now: float) -> float:
         """Seconds that the shell must not read, because the client sends more than a person and a page can mean."""

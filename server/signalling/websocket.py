@@ -165,6 +165,9 @@ class WebSockets:
             if message.type is WSMsgType.BINARY:
                 connection.receive_binary()
                 return
+            if message.type is WSMsgType.CLOSE:
+                connection.receive_close(message.data or 0)
+                return
             if message.type is not WSMsgType.TEXT:
                 if message.type is WSMsgType.ERROR:
                     self._counters["protocol_errors_total"] += 1
@@ -410,8 +413,8 @@ class WebSockets:
             await asyncio.sleep(TICK)
             for socket in self._sockets:
                 socket.connection.tick(self._services.clock.now())
-            for session in self._clients.tick(self._services.clock.now()):
-                self._close_media(session, "consent_lost")
+            for session, cause in self._clients.tick(self._services.clock.now()).items():
+                self._close_media(session, cause)
 
     async def _keep_closing(self) -> None:
         while True:

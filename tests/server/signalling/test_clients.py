@@ -52,12 +52,29 @@ def test_a_media_session_waits_thirty_seconds() -> None:
     peer.open()
     peer.clients.opened(peer.client, SESSION, "phone")
     peer.clients.detach(peer.connection, 1000.0)
-    assert peer.clients.tick(1029.9) == []
-    assert peer.clients.tick(1030.0) == [SESSION]
-    assert peer.clients.tick(1031.0) == []
+    assert peer.clients.tick(1029.9) == {}
+    assert peer.clients.tick(1030.0) == {SESSION: "consent_lost"}
+    assert peer.clients.tick(1031.0) == {}
     again = Peer(peer.clients, peer.store)
     messages = again.open()
     assert messages[1] == {"type": "media", "session": SESSION, "step": "closed", "detail": ""}
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1005, 1006])
+def test_a_page_that_was_closed_is_not_waited_for(code: int) -> None:
+    peer = Peer()
+    gone: list[Client] = []
+    peer.clients.on_gone(gone.append)
+    peer.open()
+    peer.clients.opened(peer.client, SESSION, "phone")
+    peer.connection.receive_close(code)
+    peer.clients.detach(peer.connection, 1000.0)
+    if code == 1001:
+        assert peer.clients.tick(1000.0) == {SESSION: "closed"}
+        assert gone == [peer.client]
+    assert peer.clients.tick(1001.0) == {}
+    Peer(peer.clients, peer.store).open()  # all the same it may come back: the browser kept the page
+    assert not peer.client.away
 
 
 def test_a_client_that_came_back_keeps_its_media() -> None:
@@ -66,7 +83,7 @@ def test_a_client_that_came_back_keeps_its_media() -> None:
     peer.clients.opened(peer.client, SESSION, "phone")
     peer.clients.detach(peer.connection, 1000.0)
     Peer(peer.clients, peer.store).open()
-    assert peer.clients.tick(2000.0) == []
+    assert peer.clients.tick(2000.0) == {}
 
 
 def test_slots_and_the_last_step_are_told_again() -> None:

@@ -307,6 +307,21 @@ async def test_media_waits_for_its_client_and_not_for_ever(
     await until(lambda: ("close", session, "consent_lost") in hall.centre.media.calls)
 
 
+async def test_a_page_that_was_closed_leaves_its_groups_at_once(hall: Desk) -> None:
+    _, secret = await link(hall)
+    legs = hall.centre.talk.exchange.legs
+    lost, closed = await hall.tab(token=secret), await hall.tab(token=secret)
+    for tab in (lost, closed):
+        assert (await tab.command("media.offer", kind="voice", sdp=SDP))["ok"]
+    assert len(legs) == 2
+    await lost.vanish()
+    await closed.socket.close(code=1001)
+    began = asyncio.get_running_loop().time()
+    await until(lambda: len(legs) == 1)
+    assert asyncio.get_running_loop().time() - began < 2.0
+    assert [call[2] for call in hall.centre.media.calls if call[0] == "close"] == ["closed"]
+
+
 async def test_slots_and_media_steps_are_told(hall: Desk) -> None:
     _, stream = await hall.centre.agent("头盔", "一号员")
     tab = await hall.tab(cookie=await officer(hall))
