@@ -487,6 +487,14 @@ async def test_the_link_opened_on_another_phone_is_another_listener(
         await net.b.until_look("rx")
         await net.a.until_look("rx")
         await expect(net.b.key).to_contain_text(f"{NAMES[0]} · 2")
+    await net.chief.card(EVERYBODY).locator(".icon-button").click()
+    left = net.chief.page.locator(".listener-name").filter(has_text=f"{NAMES[0]} · 2")
+    await expect(left).to_have_count(1)
+    began = time.monotonic()
+    await second.page.close()
+    await expect(left).to_have_count(0, timeout=8_000)  # four times 2 s: the page said that it was closed
+    print(f"a closed page left after {time.monotonic() - began:.2f} s")
+    await net.chief.page.keyboard.press("Escape")
     await second.close()
 
 
