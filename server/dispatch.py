@@ -34,6 +34,7 @@ from server.recordings.evidence import Evidence
 from server.recordings.index import SpurtIndex
 from server.recordings.recorder import SpurtRecorder
 from server.recordings.retention import Retention
+from server.recordings.shown import HoldsShown
 from server.signalling.clients import Clients
 from server.signalling.table import Services
 from server.signalling.websocket import WebSockets
@@ -122,7 +123,7 @@ async def make_dispatch(
         callbacks=talk.callbacks,
         alarms=talk.alarms,
         recorder=recorder,
-        evidence=Evidence(index, people.audit, recorder.changed),
+        evidence=Evidence(index, people.audit, recorder.changed, HoldsShown(store).changed),
         audit=people.audit,
         sessions=sessions,
         clock=clock,

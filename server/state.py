@@ -82,6 +82,7 @@ OF: Final[dict[str, Callable[[Any], tuple[Whose, ...]]]] = {
     "call": lambda value: (("unit", value.caller.unit), ("unit", value.callee.unit)),
     "callback": lambda value: (("unit", value.unit),),
     "alarm": lambda value: (("unit", value.unit),),
+    "hold": lambda value: (),
 }
 
 

@@ -15,11 +15,9 @@ from server.recordings.spurts import WITH_FILE, Spurt
 
 
 class Evidence:
-    """`changed` is told of every recording that is held, or let go."""
+    """Each of `changed` is told of every recording that is held, or let go."""
 
-    def __init__(
-        self, index: SpurtIndex, audit: Audit, changed: Callable[[Spurt], None] = lambda _: None
-    ) -> None:
+    def __init__(self, index: SpurtIndex, audit: Audit, *changed: Callable[[Spurt], None]) -> None:
         self._index = index
         self._audit = audit
         self._changed = changed
@@ -58,5 +56,6 @@ class Evidence:
             address=address,
             detail=lambda _: reason,
         )
-        self._changed(changed)
+        for listener in self._changed:
+            listener(changed)
         return changed

@@ -38,6 +38,7 @@ from server.signalling.talk import (
     GroupCreated,
     GroupDelete,
     GroupTune,
+    Hold,
     Patch,
     PatchChange,
     PatchCreate,
@@ -183,6 +184,7 @@ ENTITY_KINDS: Final[dict[str, type[Value]]] = {
     "call": PrivateCall,
     "callback": CallBack,
     "alarm": Alarm,
+    "hold": Hold,
 }
 
 
@@ -198,9 +200,21 @@ Kind = Literal[
     "call",
     "callback",
     "alarm",
+    "hold",
 ]
 Entity = (
-    Unit | Device | Stream | JoinLink | HealthRow | Group | Floor | Patch | PrivateCall | CallBack | Alarm
+    Unit
+    | Device
+    | Stream
+    | JoinLink
+    | HealthRow
+    | Group
+    | Floor
+    | Patch
+    | PrivateCall
+    | CallBack
+    | Alarm
+    | Hold
 )
 
 
@@ -263,6 +277,7 @@ class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot"):
     calls: tuple[PrivateCall, ...] = ()
     callbacks: tuple[CallBack, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
 
 class Delta(Message, frozen=True, kw_only=True, tag="delta"):

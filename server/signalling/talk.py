@@ -435,6 +435,18 @@ class Spurt(Value, frozen=True, kw_only=True):
     held_why: str = ""
 
 
+class Hold(Value, frozen=True, kw_only=True):
+    """A recording that was held as evidence, or let go, since the server started; of the newest 200 such.
+
+    `id`: the recording's; the rest as in `Spurt`.
+    """
+
+    id: str
+    hold: bool
+    held_by: str = ""
+    held_why: str = ""
+
+
 class SpurtSearch(Command, frozen=True, kw_only=True, tag="spurt.search"):
     """Recorded transmissions, newest first; `before`: a spurt's id, for the next page. Empty fields do not filter."""
 

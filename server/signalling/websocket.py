@@ -47,6 +47,7 @@ KIND_ACTIONS: Final = {
     "link": Action.LINK_CREATE,
     "health": Action.HEALTH_READ,
     "patch": Action.GROUP_MANAGE,
+    "hold": Action.RECORDING_SEARCH,
 }
 # Error codes that are goodbye reasons, too; any other is "unavailable".
 REFUSALS: Final = frozenset({"not_logged_in", "forbidden", "expired", "revoked", "too_many"})

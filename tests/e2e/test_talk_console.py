@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -143,6 +144,22 @@ async def test_the_last_words_are_heard_again_by_one_key(pair: Pair) -> None:
     await expect(wang.page.locator(".recall .playing")).to_contain_text("wang")
     await wang.page.get_by_title("停止回放").click()
     await expect(wang.page.locator(".recall .playing")).to_have_count(0)
+
+
+async def test_what_is_held_on_one_console_is_seen_on_the_others(pair: Pair) -> None:
+    chief, wang = pair
+    row = chief.page.locator(".recent .spurt").first
+    await row.locator(".evidence").click()
+    await chief.page.get_by_label("原因").fill("事故调查")
+    await chief.page.get_by_role("dialog").get_by_role("button", name="存证").click()
+    await expect(row.locator(".evidence-held")).to_be_visible()
+    spurt = await row.get_attribute("data-spurt")
+    mark = wang.page.locator(f'[data-spurt="{spurt}"] .evidence-held')
+    await expect(mark).to_have_attribute("title", re.compile("总值班.*事故调查"))
+    await chief.page.locator(f'[data-spurt="{spurt}"] .evidence-held').click()
+    await chief.page.get_by_label("原因").fill("结案")
+    await chief.page.get_by_role("dialog").get_by_role("button", name="解除存证").click()
+    await expect(mark).to_have_count(0)
 
 
 async def test_a_window_that_loses_the_focus_closes_the_microphone(pair: Pair) -> None:

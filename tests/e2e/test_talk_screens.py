@@ -248,7 +248,13 @@ async def test_a_recording_is_kept_as_evidence_with_a_reason(desk: Desk) -> None
     await page.get_by_role("dialog").get_by_role("button", name="存证").click()
     asked = await script.command("spurt.hold")
     assert (asked["spurt"], asked["hold"], asked["reason"]) == ("s2", True, "坍塌前的最后通话")
+    await expect(rows.nth(2).locator(".evidence-held")).to_have_count(
+        0
+    )  # what is true is told to every console
+    script.put("hold", {"id": "s2", "hold": True, "heldBy": "我", "heldWhy": "坍塌前的最后通话"})
     await expect(rows.nth(2).locator(".evidence-held")).to_be_visible()
+    script.put("hold", {"id": "s1", "hold": False, "heldBy": "", "heldWhy": ""})  # let go on another console
+    await expect(rows.nth(1).locator(".evidence-held")).to_have_count(0)
     await screenshot(page, "desk-evidence")
 
 

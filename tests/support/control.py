@@ -25,6 +25,7 @@ from server.positions.store import Positions
 from server.recordings.evidence import Evidence
 from server.recordings.index import SpurtIndex
 from server.recordings.recorder import SpurtRecorder
+from server.recordings.shown import HoldsShown
 from server.signalling.clients import Admission, Client, Clients
 from server.signalling.messages import Device, Stream, Unit
 from server.signalling.messages import User as WireUser
@@ -229,7 +230,7 @@ async def control(
             callbacks=talk.callbacks,
             alarms=talk.alarms,
             recorder=recorder,
-            evidence=Evidence(index, audit, recorder.changed),
+            evidence=Evidence(index, audit, recorder.changed, HoldsShown(store).changed),
             audit=audit,
             sessions=sessions,
             clock=clock,

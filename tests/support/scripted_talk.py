@@ -26,7 +26,7 @@ PERMISSIONS = (
 TABLES = {
     **{
         kind: kind + "s"
-        for kind in ("unit", "device", "stream", "link", "group", "floor", "call", "callback")
+        for kind in ("unit", "device", "stream", "link", "group", "floor", "call", "callback", "hold")
     },
     "health": "health",
     "patch": "patches",

@@ -42,6 +42,7 @@ from server.signalling.talk import (
     GroupCreate,
     GroupDelete,
     GroupTune,
+    Hold,
     MemberWish,
     PatchChange,
     PatchCreate,
@@ -623,12 +624,15 @@ async def test_a_recording_is_held_by_an_officer_and_let_go_by_an_administrator(
         "值班员",
         "事故调查",
     )
+    shown = Hold(id=made.id, hold=True, held_by="值班员", held_why="事故调查")
+    assert list(net.centre.store.all("hold")) == [shown]  # for every console
     found = (await officer.do(SpurtSearch(id="3", held=True)))["spurts"]
     assert [(one["id"], one["heldWhy"]) for one in found] == [(made.id, "事故调查")]
     assert await officer.refused(SpurtHold(id="4", spurt=made.id, hold=False, reason="结案")) == "forbidden"
     chief = Radio(net.centre, net.centre.client(Principal(role=Role.ADMIN, id="c", name="总值班")))
     freed = (await chief.do(SpurtHold(id="5", spurt=made.id, hold=False, reason="结案")))["spurt"]
     assert (freed["hold"], freed["heldBy"]) == (False, "")
+    assert list(net.centre.store.all("hold")) == [Hold(id=made.id, hold=False)]
     assert await chief.refused(SpurtHold(id="6", spurt=spurt(1.0).id, hold=True, reason="x")) == "not_found"
     told = [(one.action, one.object, one.detail) for one in await net.centre.audit.newest(limit=2)]
     assert told == [

@@ -319,7 +319,7 @@ async def test_a_page_that_was_closed_leaves_its_groups_at_once(hall: Desk) -> N
     began = asyncio.get_running_loop().time()
     await until(lambda: len(legs) == 1)
     assert asyncio.get_running_loop().time() - began < 2.0
-    assert [call[2] for call in hall.centre.media.calls if call[0] == "close"] == ["closed"]
+    await until(lambda: [call[2] for call in hall.centre.media.calls if call[0] == "close"] == ["closed"])
 
 
 async def test_slots_and_media_steps_are_told(hall: Desk) -> None:

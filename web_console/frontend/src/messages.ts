@@ -261,6 +261,14 @@ export interface Alarm {
   history: AlarmAct[];
 }
 
+/** A recording that was held as evidence, or let go, since the server started; of the newest 200 such. */
+export interface Hold {
+  id: string;
+  hold: boolean;
+  heldBy: string;
+  heldWhy: string;
+}
+
 /** Everything the client may see of the kinds it wants, as of `rev`. */
 export interface Snapshot {
   type: "snapshot";
@@ -276,11 +284,12 @@ export interface Snapshot {
   calls: PrivateCall[];
   callbacks: CallBack[];
   alarms: Alarm[];
+  holds: Hold[];
 }
 
 /** `value` None = gone. */
 export interface Change {
-  kind: "unit" | "device" | "stream" | "link" | "health" | "group" | "floor" | "patch" | "call" | "callback" | "alarm";
+  kind: "unit" | "device" | "stream" | "link" | "health" | "group" | "floor" | "patch" | "call" | "callback" | "alarm" | "hold";
   id: string;
   value: Entities[Kind] | null;
 }
@@ -528,6 +537,7 @@ export interface Entities {
   call: PrivateCall;
   callback: CallBack;
   alarm: Alarm;
+  hold: Hold;
 }
 export type Kind = keyof Entities;
 

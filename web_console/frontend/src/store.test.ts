@@ -46,6 +46,7 @@ const snapshot: Snapshot = {
   calls: [],
   callbacks: [],
   alarms: [],
+  holds: [],
 };
 
 describe("state", () => {

@@ -20,6 +20,7 @@ export const EMPTY: World = {
   call: new Map(),
   callback: new Map(),
   alarm: new Map(),
+  hold: new Map(),
 };
 
 const byId = <T extends { id: string }>(rows: readonly T[] | undefined): Map<string, T> =>
@@ -39,6 +40,7 @@ export function applySnapshot(snapshot: Snapshot): World {
     call: byId(snapshot.calls),
     callback: byId(snapshot.callbacks),
     alarm: byId(snapshot.alarms),
+    hold: byId(snapshot.holds),
   };
 }
 

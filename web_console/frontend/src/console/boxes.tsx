@@ -23,7 +23,7 @@ export function Boxes() {
     case "alarm":
       return <AlarmBox key={box.alarm + box.act} id={box.alarm} act={box.act} close={close} />;
     case "hold":
-      return <EvidenceBox key={box.spurt.id} spurt={box.spurt} changed={box.changed} close={close} />;
+      return <EvidenceBox key={box.spurt.id} spurt={box.spurt} close={close} />;
     default:
       return null;
   }

@@ -24,7 +24,7 @@ export type Box =
   | { kind: "new" }
   | { kind: "devices" }
   | { kind: "alarm"; alarm: string; act: "park" | "close" }
-  | { kind: "hold"; spurt: Spurt; changed: (spurt: Spurt) => void }
+  | { kind: "hold"; spurt: Spurt }
   | null;
 
 export interface Undo {

@@ -9,15 +9,7 @@ import { FormBox } from "./form-box.tsx";
 import { ReasonField } from "./reason.tsx";
 import { whereSaid } from "./spurt-list.tsx";
 
-export function EvidenceBox({
-  spurt,
-  changed,
-  close,
-}: {
-  spurt: Spurt;
-  changed: (spurt: Spurt) => void;
-  close: () => void;
-}) {
+export function EvidenceBox({ spurt, close }: { spurt: Spurt; close: () => void }) {
   const model = useModel();
   const [reason, setReason] = useState("");
   const { hold } = spurt;
@@ -27,8 +19,6 @@ export function EvidenceBox({
     const fields = { spurt: spurt.id, hold: !hold, reason: reason.trim() };
     const outcome = await model.link.command("spurt.hold", fields, "resend");
     if (!outcome.ok) return outcome.problem;
-    changed(outcome.value.spurt);
-    model.desk.recent.put(outcome.value.spurt);
     model.sayText(box(hold ? "evidence_released" : "evidence_kept", { name: spurt.talker.name }));
     return null;
   };

@@ -26,7 +26,7 @@ export type Deed = { kind: "rename"; unit: string } | { kind: "close"; stream: s
 
 const KINDS = [
   ...(["unit", "device", "stream", "link", "health"] as const),
-  ...(["group", "floor", "patch", "call", "callback", "alarm"] as const),
+  ...(["group", "floor", "patch", "call", "callback", "alarm", "hold"] as const),
 ];
 
 export interface Preset {

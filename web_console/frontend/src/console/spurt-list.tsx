@@ -26,7 +26,7 @@ export function RecentSpurtList() {
         </p>
       )}
       {!problem.value && spurts.value.length === 0 && <p class="dim panel-none">{side("recent_none")}</p>}
-      <SpurtRows spurts={spurts.value} changed={(spurt) => desk.recent.put(spurt)} />
+      <SpurtRows spurts={spurts.value} />
     </section>
   );
 }
@@ -53,16 +53,11 @@ function whyCut(detail: string): string {
   return key ? side(key) : detail;
 }
 
-interface Changed {
-  /** A recording of the list is different now. */
-  changed: (spurt: Spurt) => void;
-}
-
-export function SpurtRows({ spurts, changed }: { spurts: readonly Spurt[] } & Changed) {
+export function SpurtRows({ spurts }: { spurts: readonly Spurt[] }) {
   return (
     <ul class="spurts">
       {spurts.map((spurt) => (
-        <SpurtRow key={spurt.id} spurt={spurt} changed={changed} />
+        <SpurtRow key={spurt.id} spurt={spurt} />
       ))}
     </ul>
   );
@@ -75,7 +70,7 @@ const STATES: Record<string, "spurt_recording" | "spurt_cut" | "spurt_lost" | "s
   erased: "spurt_erased",
 };
 
-function SpurtRow({ spurt, changed }: { spurt: Spurt } & Changed) {
+function SpurtRow({ spurt }: { spurt: Spurt }) {
   const { player } = useModel().desk;
   const playing = player.playing.value?.spurt.id === spurt.id ? player.playing.value : null;
   const state = STATES[spurt.state];
@@ -103,7 +98,7 @@ function SpurtRow({ spurt, changed }: { spurt: Spurt } & Changed) {
           {state ? side(state) : side("seconds", { n: Math.max(1, Math.round(spurt.duration)) })}
         </span>
       </span>
-      <EvidenceMark spurt={spurt} changed={changed} />
+      <EvidenceMark spurt={spurt} />
       {(spurt.state === "cut" || spurt.state === "lost") && spurt.detail && (
         <p class="spurt-flaw">
           {side(spurt.state === "cut" ? "spurt_cut_why" : "spurt_lost_why", { why: whyCut(spurt.detail) })}
@@ -132,7 +127,7 @@ function SpurtRow({ spurt, changed }: { spurt: Spurt } & Changed) {
 }
 
 /** Whether it is kept as evidence; pressed, the box in which that is decided. */
-function EvidenceMark({ spurt, changed }: { spurt: Spurt } & Changed) {
+function EvidenceMark({ spurt }: { spurt: Spurt }) {
   const model = useModel();
   if (!spurt.hold && !(model.may("recording.hold") && canPlay(spurt))) return <span />;
   const words = spurt.hold
@@ -145,7 +140,7 @@ function EvidenceMark({ spurt, changed }: { spurt: Spurt } & Changed) {
       title={words}
       aria-label={words}
       onClick={() => {
-        model.desk.box.value = { kind: "hold", spurt, changed };
+        model.desk.box.value = { kind: "hold", spurt };
       }}
     >
       <Icon name={spurt.hold ? "lock" : "lock-open"} size={14} />

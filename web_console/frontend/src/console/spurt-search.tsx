@@ -7,6 +7,7 @@ import type { Spurt } from "../messages.ts";
 import { type BoxKey, box } from "../strings/radio-boxes.ts";
 import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
+import { withHolds } from "./holds.ts";
 import { SpurtRows } from "./spurt-list.tsx";
 
 const PAGE = 50;
@@ -60,6 +61,8 @@ export function SpurtSearch() {
   useEffect(() => {
     if (ready && found === null) void ask(ANYTHING, []);
   }, [ready]);
+  const holds = model.world.value.hold;
+  useEffect(() => setFound((all) => all && withHolds(all, holds)), [holds]);
   const set = (part: Partial<Asked>): void => setAsked({ ...asked, ...part });
   return (
     <section class="spurt-search" aria-label={box("search_title")}>
@@ -148,10 +151,7 @@ export function SpurtSearch() {
       </form>
       {problem && <ProblemNotice what={box("search")} problem={problem} wait={0} />}
       {found?.length === 0 && <p class="dim panel-none">{box("found_none")}</p>}
-      <SpurtRows
-        spurts={found ?? []}
-        changed={(spurt) => setFound((all) => all?.map((one) => (one.id === spurt.id ? spurt : one)) ?? null)}
-      />
+      <SpurtRows spurts={found ?? []} />
       {more && (
         <button type="button" onClick={() => void ask(asked, found ?? [])}>
           {box("older")}

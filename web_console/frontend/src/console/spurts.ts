@@ -1,10 +1,11 @@
 /** The newest recorded transmissions of the groups that are listened to, read again whenever one may have ended. */
-import { effect, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import type { Problem } from "../api.ts";
 import { serverTime } from "../clock.ts";
 import type { Link } from "../link.ts";
 import type { Floor, Spurt } from "../messages.ts";
 import type { World } from "../store.ts";
+import { withHolds } from "./holds.ts";
 
 const NEWEST = 50;
 const SOON_MS = 400; // the record is written when the spurt has ended
@@ -40,6 +41,10 @@ export class RecentSpurts {
       this.seen = what;
       this.soon();
     });
+    const holds = computed(() => this.listened.world.value.hold);
+    effect(() => {
+      this.spurts.value = withHolds(this.spurts.peek(), holds.value);
+    });
   }
 
   /** As soon as what is waited for has been read. */
@@ -61,11 +66,6 @@ export class RecentSpurts {
     this.spurts.value = outcome.value.spurts;
     this.trueAt.value = serverTime();
     if (outcome.value.spurts.some((one) => one.state === "recording")) this.soon();
-  }
-
-  /** One of them is different now. */
-  put(spurt: Spurt): void {
-    this.spurts.value = this.spurts.peek().map((one) => (one.id === spurt.id ? spurt : one));
   }
 
   private soon(): void {
