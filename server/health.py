@@ -18,7 +18,7 @@ from server.datafolder import MEGABYTE, REFUSE_BELOW, WARN_BELOW, free_bytes
 from server.model.clock import Clock
 from server.recordings import files
 from server.recordings.recorder import SpurtRecorder
-from server.signalling.messages import Device, HealthRow, Stream
+from server.signalling.entities import Device, HealthRow, Stream
 from server.state import EntityStore
 from server.storage.engine import Database, StorageAway
 from server.tls import CertificateInfo

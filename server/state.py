@@ -15,14 +15,8 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
-from server.signalling.messages import (
-    ENTITY_KINDS,
-    Change,
-    Delta,
-    Entity,
-    Kind,
-    Snapshot,
-)
+from server.signalling.entities import ENTITY_KINDS, Change, Entity, Kind
+from server.signalling.messages import Delta, Snapshot
 
 Key: TypeAlias = tuple[str, str]  # kind, id
 Whose: TypeAlias = tuple[Literal["unit", "device", "group"], str]

@@ -20,7 +20,8 @@ import pytest
 from pydantic import BaseModel
 
 from server.config import Config, Section
-from server.signalling.messages import RESULTS, ClientCommand, ClientMessage, HealthRow, ServerMessage
+from server.signalling.entities import HealthRow
+from server.signalling.messages import RESULTS, ClientCommand, ClientMessage, ServerMessage
 from server.signalling.session import CLOSE_CODES
 from server.signalling.websocket import REFUSALS, SESSION_ENDS
 from server.video.catalogue import CAUSES

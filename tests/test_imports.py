@@ -81,6 +81,7 @@ SANS_IO = (
     "server/routing/tables.py",
     "server/routing/views.py",
     "server/signalling/clients.py",
+    "server/signalling/entities.py",
     "server/signalling/messages.py",
     "server/signalling/session.py",
     "server/state.py",

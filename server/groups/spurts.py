@@ -16,7 +16,7 @@ from server.model.clock import Clock
 from server.model.ids import DeviceId, GroupId, LegId, SpurtId, UnitId, UserId
 from server.model.uuid7 import new_id
 from server.recordings.spurts import OVER, Place, Spurt, SpurtGroup, SpurtState, Talker
-from server.signalling.messages import Position
+from server.signalling.entities import Position
 
 LOST_AGAIN: Final = 10.0  # s until what could not be recorded at all is tried once more
 

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from server.signalling.messages import Position, ReportedPosition
+from server.signalling.entities import Position
+from server.signalling.messages import ReportedPosition
 
 EARTH_RADIUS: Final = 6_371_008.8  # m, mean (IUGG)
 OLDEST: Final = 30 * 86_400.0  # s before its receipt: reports wait in a phone that is cut off

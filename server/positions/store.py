@@ -13,7 +13,8 @@ from server.model.clock import Clock
 from server.model.ids import DeviceId, UnitId
 from server.model.uuid7 import new_id
 from server.positions.position import Track, position_of, problem_of
-from server.signalling.messages import Position, PositionsStored, RefusedPosition, ReportedPosition
+from server.signalling.entities import Position
+from server.signalling.messages import PositionsStored, RefusedPosition, ReportedPosition
 from server.storage.engine import Database
 from server.storage.tables import positions
 

@@ -13,11 +13,11 @@ from server.model.ids import DeviceId, MediaSessionId, StreamId
 from server.model.names import clean_name
 from server.model.ports import SlotWish
 from server.signalling.clients import Client, Media
+from server.signalling.entities import JoinLink
 from server.signalling.messages import (
     AuditEntry,
     AuditPage,
     AuditRead,
-    JoinLink,
     LinkCreate,
     LinkCreated,
     LinkRevoke,

@@ -13,11 +13,10 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 
 import msgspec
 
+from server.signalling.entities import ENTITY_KINDS, Change
 from server.signalling.messages import (
-    ENTITY_KINDS,
     RESULTS,
     SCHEMA,
-    Change,
     ClientCommand,
     HelloClient,
     HelloServer,

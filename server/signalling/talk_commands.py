@@ -29,7 +29,8 @@ from server.recordings.spurts import Spurt as SpurtRecord
 from server.recordings.spurts import SpurtQuery
 from server.recordings.spurts import Talker as Party
 from server.signalling.clients import Client
-from server.signalling.messages import ReportedPosition, Stream
+from server.signalling.entities import Stream
+from server.signalling.messages import ReportedPosition
 from server.signalling.table import Row, Services, row
 from server.signalling.talk import (
     AlarmMove,

@@ -17,7 +17,7 @@ from server.auth.tokens import hashed
 from server.model.clock import Clock
 from server.model.errors import NotLoggedIn, Refused
 from server.model.ids import DeviceId, LinkId, UnitId, UserId
-from server.signalling.messages import Device, JoinLink, Position, Unit
+from server.signalling.entities import Device, JoinLink, Position, Unit
 from server.state import EntityStore
 from server.storage.engine import StorageAway
 from server.units.directory import DeviceRecord, Directory, LinkRecord

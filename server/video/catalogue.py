@@ -17,7 +17,7 @@ from server.model.clock import Clock
 from server.model.errors import FengsuiError, NotFound, StreamNotLive
 from server.model.ids import DeviceId, MediaSessionId, StreamId
 from server.model.ports import MediaNode
-from server.signalling.messages import Stream, StreamLayer
+from server.signalling.entities import Stream, StreamLayer
 from server.state import EntityStore
 from server.units.directory import CameraRecord, StreamRecord
 from server.units.presence import Presence

@@ -12,7 +12,7 @@ import msgspec
 
 from server.model.ids import MediaSessionId
 from server.model.ports import StreamView
-from server.signalling.messages import Step
+from server.signalling.entities import Step
 
 PUSHED: Final = ("registered", "signalled", "ice", "dtls", "packets", "key_frame", "shown")
 PULLED: Final = ("registered", "signalled", "packets", "key_frame", "shown")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.signalling.messages import Device, HealthRow, JoinLink, Stream, Unit
+from server.signalling.entities import Device, HealthRow, JoinLink, Stream, Unit
 from server.signalling.talk import Floor
 from server.state import Entity, EntityStore, View
 

@@ -27,7 +27,7 @@ from server.recordings.index import SpurtIndex
 from server.recordings.recorder import SpurtRecorder
 from server.recordings.shown import HoldsShown
 from server.signalling.clients import Admission, Client, Clients
-from server.signalling.messages import Device, Stream, Unit
+from server.signalling.entities import Device, Stream, Unit
 from server.signalling.messages import User as WireUser
 from server.signalling.table import Services
 from server.state import EntityStore, View

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.positions.position import Track, distance, position_of, problem_of
-from server.signalling.messages import Position, ReportedPosition
+from server.signalling.entities import Position
+from server.signalling.messages import ReportedPosition
 
 NOW = 1_800_000_000.0  # 2027
 

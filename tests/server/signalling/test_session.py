@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.signalling.clients import Admission
-from server.signalling.messages import Unit as UnitEntity
+from server.signalling.entities import Unit as UnitEntity
 from server.signalling.messages import UnitRename
 from server.signalling.session import CommandReceived, HelloReceived, Phase
 from server.state import EntityStore, View

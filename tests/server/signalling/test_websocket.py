@@ -17,7 +17,7 @@ from server.model.ports import SlotState
 from server.signalling import clients as clients_module
 from server.signalling import session as session_module
 from server.signalling import websocket as websocket_module
-from server.signalling.messages import Unit
+from server.signalling.entities import Unit
 from support.waiting import until
 from support.websocket import Desk, RawSocket, Tab, desk
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from server.auth.permissions import Principal, Role
 from server.model.errors import BadRequest, NotFound, NotLoggedIn, Refused, TooMany
 from server.model.ids import DeviceId, LinkId, UnitId
-from server.signalling.messages import JoinLink, Position
+from server.signalling.entities import JoinLink, Position
 from server.units import registration
 from server.units.links import checked_hours, link_url, qr_svg
 from support.control import Control
