@@ -1,42 +1,20 @@
-"""Voice through the command table: keys, groups, patches, calls, emergencies; media is a fake that remembers routes."""
+"""Voice through the command table: keys, groups, patches, recordings; media is a fake that remembers routes."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import pytest
 
 from server.auth.permissions import Principal, Role
-from server.model.ids import LegId, MediaSessionId
+from server.model.ids import LegId
 from server.model.ports import VoiceRoute
 from server.recordings.index import SpurtIndex
-from server.recordings.spurts import SpurtQuery, SpurtState
-from server.signalling.clients import Client
-from server.signalling.commands import perform
-from server.signalling.messages import MediaOffer
+from server.recordings.spurts import SpurtState
 from server.signalling.talk import (
-    Alarm,
-    AlarmMove,
-    AlarmPosition,
     AllCall,
-    CallAnswer,
-    CallBack,
-    CallBackRequest,
-    CallBackTake,
-    CallEnd,
-    CallStart,
-    EmergencyStart,
-    Floor,
-    FloorRelease,
-    FloorRequest,
     FloorRevoke,
-    FloorTold,
     Group,
     GroupChange,
     GroupCreate,
@@ -47,138 +25,13 @@ from server.signalling.talk import (
     PatchChange,
     PatchCreate,
     PatchMute,
-    PrivateCall,
     SpurtHold,
     SpurtSearch,
-    VoiceSlot,
 )
-from server.signalling.wire import Command, Message
-from support.control import Control, RunningClock, control
+from support.control import control
 from support.spurts import spurt
+from support.talk_net import EVERYBODY, Net, Radio
 from support.waiting import until
-
-SDP = "v=0\r\n"
-
-
-class Radio(Client):
-    """A client with a sound path that remembers what it was told."""
-
-    def __init__(self, centre: Control, client: Client) -> None:
-        super().__init__(client.key, client.admission)
-        self.centre = centre
-        self.heard: list[Message] = []
-        self.path = MediaSessionId("")
-
-    def tell(self, message: Message) -> None:
-        self.heard.append(message)
-        super().tell(message)
-
-    async def do(self, command: Command) -> Any:
-        reply = await perform(self.centre.services, self, command)
-        assert reply.error is None, reply.error
-        return msgspec.json.decode(reply.result)
-
-    async def refused(self, command: Command) -> str:
-        reply = await perform(self.centre.services, self, command)
-        assert reply.error is not None
-        return reply.error.code
-
-    async def up(self) -> Radio:
-        answer = await self.do(MediaOffer(id="o", kind="voice", sdp=SDP))
-        self.path = MediaSessionId(answer["session"])
-        self.centre.events.session_step(self.path, "dtls", "")
-        return self
-
-    async def tune(self, *groups: str, selected: tuple[str, ...] | None = None) -> Radio:
-        chosen = groups if selected is None else selected
-        await self.do(GroupTune(id="t", listening=groups, selected=chosen))
-        return self
-
-    async def press(self, *groups: str, urgency: Any = "normal") -> list[dict[str, Any]]:
-        answers = await self.do(FloorRequest(id="p", groups=groups, urgency=urgency))
-        found: list[dict[str, Any]] = answers["answers"]
-        return found
-
-    async def let_go(self) -> None:
-        await self.do(FloorRelease(id="r"))
-
-    def speak(self, active: bool) -> None:
-        self.centre.media.speak(self.path, active)
-
-    def told(self, state: str) -> list[FloorTold]:
-        return [one for one in self.heard if isinstance(one, FloorTold) and one.state == state]
-
-    def slots(self) -> list[tuple[int, str, str]]:
-        return [
-            (one.slot, one.group or one.call, one.talker.name if one.talker else "")
-            for one in self.heard
-            if isinstance(one, VoiceSlot)
-        ]
-
-
-@dataclass
-class Net:
-    centre: Control
-
-    async def officer(self, name: str) -> Radio:
-        who = Principal(role=Role.DISPATCHER, id=name, name=name, session=f"s-{name}")
-        return await Radio(self.centre, self.centre.client(who)).up()
-
-    async def phone(self, name: str) -> Radio:
-        _, secret = await self.centre.registration.create_link(
-            name=name, unit="", hours=2, who=Principal(role=Role.ADMIN, id="c", name="c"), address=""
-        )
-        await self.centre.roster.reload()
-        who, device = self.centre.roster.guest(secret)
-        client = self.centre.client(who)
-        view = msgspec.structs.replace(client.view, everything=False, unit=device.unit, device=device.id)
-        client.admission = msgspec.structs.replace(client.admission, view=view)
-        return await Radio(self.centre, client).up()
-
-    def group(self, which: str) -> Group:
-        return next(
-            one
-            for one in self.centre.store.all("group")
-            if isinstance(one, Group) and which in (one.id, one.name)
-        )
-
-    def floor(self, which: str) -> Floor:
-        floor = self.centre.store.get("floor", self.group(which).id)
-        assert isinstance(floor, Floor)
-        return floor
-
-    def route(self, talker: Radio) -> VoiceRoute | None:
-        return self.centre.media.routes.get(talker.path)
-
-    async def hears(self, talker: Radio, *listeners: Radio) -> None:
-        """Media was told that these, and no others, get the talker."""
-        wanted = {listener.path for listener in listeners}
-
-        def routed() -> bool:
-            route = self.route(talker)
-            return route is not None and {each.session for each in route.listeners} == wanted
-
-        await until(routed)
-
-
-@contextlib.asynccontextmanager
-async def open_net(folder: Path, *, recorded: bool = False) -> AsyncIterator[Net]:
-    async with control(folder, clock=RunningClock(), recorded=recorded) as centre:
-        tasks = [asyncio.ensure_future(run()) for run in centre.talk.services.values()]
-        yield Net(centre)
-        for task in tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-
-@pytest.fixture
-async def net(tmp_path: Path) -> AsyncIterator[Net]:
-    async with open_net(tmp_path) as net:
-        yield net
-
-
-EVERYBODY = "全员"
 
 
 async def test_a_fresh_server_has_a_group_for_everybody_and_an_all_call(net: Net) -> None:
@@ -334,98 +187,6 @@ async def test_during_an_all_call_only_emergencies_are_granted(net: Net) -> None
     assert net.floor(EVERYBODY).blocked == ""
 
 
-async def test_an_emergency_opens_the_floor_raises_an_alarm_and_stays_until_it_is_closed(net: Net) -> None:
-    group = net.group(EVERYBODY).id
-    talking = await (await net.officer("值班员")).tune(group)
-    victim = await net.phone("消防一号")
-    await talking.press(group)
-    done = await victim.do(EmergencyStart(id="e", key="k1"))
-    assert (done["group"], done["answer"]["state"]) == (group, "granted")
-    assert talking.told("revoked")[0].cause == "pre_empted"
-    assert await victim.do(EmergencyStart(id="e2", key="k1")) | {"answer": None} == done | {"answer": None}
-    alarm = net.centre.store.get("alarm", done["alarm"])
-    assert isinstance(alarm, Alarm)
-    assert (alarm.state, alarm.name, alarm.times) == ("new", "消防一号", 1)
-    assert net.group(EVERYBODY).emergency
-    assert await talking.refused(AlarmMove(id="m", alarm=alarm.id, act="close", reason="x")) == "conflict"
-    await talking.do(AlarmMove(id="m", alarm=alarm.id, act="acknowledge"))
-    assert await talking.refused(AlarmMove(id="m", alarm=alarm.id, act="close")) == "bad_request"
-    await talking.do(AlarmMove(id="m", alarm=alarm.id, act="close", reason="已救出"))
-    assert not net.group(EVERYBODY).emergency
-    closed = net.centre.store.get("alarm", done["alarm"])
-    assert isinstance(closed, Alarm)
-    assert [line.act for line in closed.history] == ["raised", "acknowledged", "closed"]
-    assert await victim.refused(AlarmMove(id="m", alarm=alarm.id, act="acknowledge")) == "forbidden"
-
-
-@pytest.mark.parametrize(
-    ("lat", "time", "found"),
-    [(31.2, 0.0, "now"), (31.2, -30.0, "then"), (31.2, 9e9, "now"), (91.0, -30.0, "nothing")],
-)
-async def test_an_emergency_keeps_its_position_whatever_the_phone_s_clock(
-    net: Net, lat: float, time: float, found: str
-) -> None:
-    """H17"""
-    victim = await net.phone("消防一号")
-    now = net.centre.clock.wallclock()
-    at = now + time if -1000 < time < 0 else time
-    position = AlarmPosition(lat=lat, lon=121.5, accuracy=8.0, time=at)
-    done = await victim.do(EmergencyStart(id="e", key="k1", position=position))
-    alarm = net.centre.store.get("alarm", done["alarm"])
-    assert isinstance(alarm, Alarm)
-    if found == "nothing":
-        assert alarm.position is None
-        return
-    assert alarm.position is not None
-    assert abs(alarm.position.time - (at if found == "then" else now)) < 5
-    unit = net.centre.unit("消防一号")
-    assert unit.position is not None
-    assert unit.position.lat == lat
-
-
-@pytest.mark.parametrize(("age", "ago"), [(0.0, 0.0), (480.0, 480.0), (-30.0, 0.0), (9e9, 86_400.0)], ids=str)
-async def test_an_sos_that_was_kept_is_as_old_as_its_press(net: Net, age: float, ago: float) -> None:
-    victim = await net.phone("消防一号")
-    done = await victim.do(EmergencyStart(id="e", key="k1", age=age))
-    alarm = net.centre.store.get("alarm", done["alarm"])
-    assert isinstance(alarm, Alarm)
-    now = net.centre.clock.wallclock()
-    assert abs(alarm.raised - now) < 5
-    assert abs(alarm.raised - alarm.pressed - ago) < 0.001
-    late = alarm.history[0].pressed
-    assert late == (alarm.pressed if ago else None)
-    (entry,) = await net.centre.audit.newest(limit=1)
-    assert entry.detail.endswith(f"press 1, pressed {ago:.0f} s before" if ago else "press 1")
-
-
-async def test_who_is_in_no_group_raises_its_alarm_all_the_same_and_once(net: Net) -> None:
-    officer = await net.officer("值班员")
-    everybody = net.group(EVERYBODY).id
-    await officer.do(GroupChange(id="g", group=everybody, members=()))
-    victim = await net.phone("消防一号")
-    done = await victim.do(EmergencyStart(id="e", key="k1"))
-    assert (done["group"], done["answer"]["state"], done["answer"]["cause"]) == ("", "denied", "no_member")
-    victim.public = "another-run"  # the page was loaded again
-    again = await victim.do(EmergencyStart(id="e", key="k1"))
-    assert again["alarm"] == done["alarm"]
-    alarm = net.centre.store.get("alarm", done["alarm"])
-    assert isinstance(alarm, Alarm)
-    assert (alarm.state, alarm.times) == ("new", 1)
-    await officer.do(AlarmMove(id="m", alarm=alarm.id, act="acknowledge"))
-
-
-async def test_an_alarm_survives_the_server(net: Net, tmp_path: Path) -> None:
-    victim = await net.phone("消防一号")
-    done = await victim.do(EmergencyStart(id="e", key="k1"))
-    async with control(tmp_path) as again:
-        alarm = again.store.get("alarm", done["alarm"])
-        assert isinstance(alarm, Alarm)
-        assert alarm.state == "new"
-        group = again.store.get("group", done["group"])
-        assert isinstance(group, Group)
-        assert group.emergency
-
-
 async def test_groups_and_patches_survive_the_server(net: Net, tmp_path: Path) -> None:
     officer = await net.officer("值班员")
     made = [(await officer.do(GroupCreate(id=name, name=name)))["group"] for name in ("甲", "乙")]
@@ -436,86 +197,6 @@ async def test_groups_and_patches_survive_the_server(net: Net, tmp_path: Path) -
         assert isinstance(group, Group)
         assert group.patch == "P1"
         assert group.muted is not None
-
-
-async def test_a_full_duplex_call_opens_both_microphones(net: Net) -> None:
-    officer, one = await net.officer("值班员"), await net.phone("一号员")
-    unit = one.view.unit
-    call = (await officer.do(CallStart(id="c", unit=unit)))["call"]
-    entity = net.centre.store.get("call", call)
-    assert isinstance(entity, PrivateCall)
-    assert (entity.state, entity.callee.name) == ("ringing", "一号员")
-    assert await officer.refused(CallStart(id="c2", unit=unit)) == "busy"
-    await one.do(CallAnswer(id="a", call=call, accept=True))
-    await net.hears(officer, one)
-    await net.hears(one, officer)
-    assert one.slots() == [(0, call, "值班员")]
-    await one.do(CallEnd(id="e", call=call))
-    await net.hears(officer)
-    await net.hears(one)
-    entity = net.centre.store.get("call", call)
-    assert isinstance(entity, PrivateCall)
-    assert (entity.state, entity.cause) == ("ended", "ended")
-
-
-async def test_a_half_duplex_call_has_a_floor_of_its_own(net: Net) -> None:
-    officer, one, other = await net.officer("值班员"), await net.phone("一号员"), await net.officer("另")
-    call = (await officer.do(CallStart(id="c", unit=one.view.unit, duplex="half")))["call"]
-    await one.do(CallAnswer(id="a", call=call, accept=True))
-    assert (await officer.press(call))[0]["state"] == "granted"
-    await net.hears(officer, one)
-    assert await other.refused(GroupTune(id="t", listening=(call,))) == "forbidden"
-    await officer.do(CallEnd(id="e", call=call))
-    await net.hears(officer)
-    assert net.centre.store.get("group", call) is None
-
-
-@pytest.mark.parametrize("duplex", ["full", "half"])
-async def test_both_sides_of_a_call_are_recorded_and_found_by_either(tmp_path: Path, duplex: Any) -> None:
-    async with open_net(tmp_path, recorded=True) as net:
-        officer, one = await net.officer("值班员"), await net.phone("一号员")
-        recorder = net.centre.services.recorder
-
-        async def found(**wanted: str) -> list[tuple[str, str, str, str]]:
-            spurts = (await officer.do(SpurtSearch(id="s", **wanted)))["spurts"]
-            return sorted((x["call"], x["talker"]["name"], x["peer"]["name"], x["state"]) for x in spurts)
-
-        call = (await officer.do(CallStart(id="c", unit=one.view.unit, duplex=duplex)))["call"]
-        await one.do(CallAnswer(id="a", call=call, accept=True))
-        if duplex == "half":
-            for who in (officer, one):
-                assert (await who.press(call))[0]["state"] == "granted"
-                who.speak(True)
-                await until(lambda who=who: bool(net.route(who).recording))  # type: ignore[misc, union-attr]
-                await who.let_go()
-                who.speak(False)
-                await until(lambda: net.floor(call).state in ("hang", "idle"))
-        both = [(call, "一号员", "值班员", "recording"), (call, "值班员", "一号员", "recording")]
-        await until(lambda: recorder.statistics()["begun_total"] == 2)
-        assert await found() == sorted(both)
-        assert await found(unit=one.view.unit) == sorted(both)
-        assert await found(user="值班员") == sorted(both)
-        assert await found(text="一号") == sorted(both)
-        if duplex == "full":
-            routes = [net.route(who) for who in (officer, one)]
-            assert all(route is not None and route.recording and route.path for route in routes)
-        await officer.do(CallEnd(id="e", call=call))
-        await net.hears(officer)
-        spurts = await recorder.search(SpurtQuery())
-        assert [spurt.ended is not None for spurt in spurts] == [True, True]
-        if duplex == "full":
-            await until(lambda: net.route(one).recording == "")  # type: ignore[union-attr]
-
-
-async def test_a_declined_call_says_so_and_nobody_s_line_is_nobody_s(net: Net) -> None:
-    officer, one = await net.officer("值班员"), await net.phone("一号员")
-    call = (await officer.do(CallStart(id="c", unit=one.view.unit)))["call"]
-    await one.do(CallAnswer(id="a", call=call, accept=False))
-    entity = net.centre.store.get("call", call)
-    assert isinstance(entity, PrivateCall)
-    assert (entity.state, entity.cause) == ("ended", "declined")
-    assert await officer.refused(CallStart(id="c", user="nobody")) == "not_found"
-    assert await officer.refused(CallStart(id="c")) == "bad_request"
 
 
 async def test_a_floor_is_taken_away_with_a_reason(net: Net) -> None:
@@ -580,34 +261,6 @@ async def test_a_member_s_priority_is_changed_while_others_wait(net: Net) -> Non
     assert second.told("queued")[-1].position == 2
     (entry,) = await net.centre.audit.newest(limit=1)
     assert (entry.action, entry.detail) == ("group.change", f"搜救: unit {chief.view.unit} priority 9")
-
-
-async def test_call_backs_are_counted_taken_and_done(net: Net) -> None:
-    officer, one = await net.officer("值班员"), await net.phone("一号员")
-    await one.do(CallBackRequest(id="1", text="需要支援"))
-    await one.do(CallBackRequest(id="2"))
-    asked = [each for each in net.centre.store.all("callback") if isinstance(each, CallBack)]
-    assert [(each.name, each.times, each.text) for each in asked] == [("一号员", 2, "需要支援")]
-    await officer.do(CallBackTake(id="3", callback=asked[0].id))
-    await officer.do(CallBackTake(id="4", callback=asked[0].id, done=True))
-    assert await officer.refused(CallBackTake(id="5", callback=asked[0].id)) == "conflict"
-
-
-async def test_a_database_that_is_locked_stops_no_key(net: Net) -> None:
-    """P18"""
-    group = net.group(EVERYBODY).id
-    one = await (await net.officer("一")).tune(group)
-    two = await (await net.officer("二")).tune(group)
-    victim = await net.phone("三")
-    async with net.centre.database.write():
-        async with asyncio.timeout(2):
-            assert (await one.press(group))[0]["state"] == "granted"
-            await net.hears(one, two)
-        pending = asyncio.ensure_future(victim.do(EmergencyStart(id="e", key="k")))
-        await until(lambda: bool(victim.told("granted")))
-        assert not pending.done()
-        assert net.group(EVERYBODY).emergency
-    await pending
 
 
 async def test_a_recording_is_held_by_an_officer_and_let_go_by_an_administrator(net: Net) -> None:
