@@ -380,7 +380,7 @@ class Exchange:
             if record is None or may is None:
                 continue
             floor = self._groups.floor_of(record.id)
-            rights[floor] = _better(rights.get(floor), may)
+            rights[floor] = may.or_better(rights.get(floor))
         member = self._groups.visible(attached.subject)
         attached.tuned = tuple(group for group in attached.tuned if group in member)
         attached.extra = [name for name in attached.extra if name in member or GroupId(name) not in records]
@@ -588,15 +588,3 @@ class Exchange:
             **self._board.statistics(),
             **self._counters,
         }
-
-
-def _better(one: Rights | None, other: Rights) -> Rights:
-    """In a patch a leg has the best of what it may in the groups it listens to."""
-    if one is None:
-        return other
-    return Rights(
-        talk=one.talk or other.talk,
-        priority=max(one.priority, other.priority),
-        override=one.override or other.override,
-        broadcast=one.broadcast or other.broadcast,
-    )

@@ -42,3 +42,14 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True):
         False  # talker override: over a lower priority in the same call, barging in 强插 over an equal one
     )
     broadcast: bool = False  # may talk in a broadcast group
+
+    def or_better(self, other: Rights | None) -> Rights:
+        """The best of both: in a patch a leg has that of the groups it listens to."""
+        if other is None:
+            return self
+        return Rights(
+            talk=self.talk or other.talk,
+            priority=max(self.priority, other.priority),
+            override=self.override or other.override,
+            broadcast=self.broadcast or other.broadcast,
+        )
