@@ -8,98 +8,32 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Error, Page, expect
+from playwright.async_api import Browser, Error, expect
 
-from support.browser import (
-    PHONE,
-    Identity,
-    barriers,
-    command,
-    invite,
-    new_context,
-    screenshot,
-    until,
-    write_camera,
-)
-from support.chromium import chromium
-from support.running_server import RunningServer, media_pid, running_server
-from support.talk_console import TalkConsole
-from support.talk_page import write_microphone
+from support.browser import command, screenshot, until
+from support.phone_net import EVERYBODY, NAMES, PhoneNet, phone_net
+from support.running_server import RunningServer, media_pid
 from support.talk_phone import TalkPhone
 from support.wire import arriving_types
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-EVERYBODY = "全员"
 OTHERS = "后勤组"
-NAMES = ("一中队 李四", "二中队 张强")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def flags(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    folder: Path = tmp_path_factory.mktemp("devices")
-    write_microphone(folder / "voice.wav")
-    write_camera(folder / "phone.y4m")
-    return (
-        identity.flag,
-        f"--use-file-for-fake-audio-capture={folder / 'voice.wav'}",
-        f"--use-file-for-fake-video-capture={folder / 'phone.y4m'}",
-    )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def talking_browser(flags: tuple[str, ...]) -> AsyncIterator[Browser]:
-    async with chromium(*flags) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def server(
-    identity: Identity, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RunningServer]:
-    async with running_server(
-        folder=identity.data_folder(tmp_path_factory.mktemp("talk-phone")),
-        limits={"logins_per_minute": 600, "requests_per_minute": 6000},
-    ) as running:
-        await running.setup_admin()
-        yield running
-
-
-@dataclass(frozen=True)
-class Net:
-    server: RunningServer
-    chief: TalkConsole
-    a: TalkPhone
-    b: TalkPhone
-    link: str  # of a
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def net(talking_browser: Browser, server: RunningServer) -> AsyncIterator[Net]:
-    chief = await TalkConsole.on_shift(talking_browser, server, "chief")
-    links = [await invite(chief.page, name) for name in NAMES]
-    a, b = [await TalkPhone.ready(talking_browser, server, link) for link in links]
-    await chief.choose(EVERYBODY)
-    yield Net(server, chief, a, b, links[0])
-    for one in (chief, a, b):
-        lost = (
-            "ERR_INTERNET_DISCONNECTED",
-            "WebSocket connection to",
-        )  # tests take the network, and the server
-        problems = [text for text in one.watched.problems if not any(name in text for name in lost)]
-        assert (problems, one.watched.strangers) == ([], [])
-        await one.close()
+async def net(talking_browser: Browser, server: RunningServer) -> AsyncIterator[PhoneNet]:
+    async with phone_net(talking_browser, server) as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
-async def calm(net: Net) -> AsyncIterator[None]:
+async def calm(net: PhoneNet) -> AsyncIterator[None]:
     """What a test that failed has left does not make the next one fail."""
     yield
     for phone in (net.a, net.b):
@@ -109,7 +43,7 @@ async def calm(net: Net) -> AsyncIterator[None]:
     await net.chief.page.keyboard.press("Escape")
 
 
-async def test_what_one_phone_says_the_other_and_the_console_hear_by_name(net: Net) -> None:
+async def test_what_one_phone_says_the_other_and_the_console_hear_by_name(net: PhoneNet) -> None:
     await screenshot(net.a.page, "mobile-ready")
     with arriving_types(net.server.udp_port) as seen:
         async with net.a.held():
@@ -140,7 +74,7 @@ async def test_what_one_phone_says_the_other_and_the_console_hear_by_name(net: N
     await net.b.until_look("ready")
 
 
-async def test_a_group_that_one_does_not_listen_to_is_not_heard(net: Net) -> None:
+async def test_a_group_that_one_does_not_listen_to_is_not_heard(net: PhoneNet) -> None:
     made = await command(
         net.chief.page, "group.create", name=OTHERS, members=[{"kind": "role", "id": "guest"}]
     )
@@ -163,7 +97,7 @@ async def test_a_group_that_one_does_not_listen_to_is_not_heard(net: Net) -> Non
     await net.a.choose(EVERYBODY)
 
 
-async def test_who_comes_second_waits_by_number_and_is_put_through(net: Net) -> None:
+async def test_who_comes_second_waits_by_number_and_is_put_through(net: PhoneNet) -> None:
     async with net.a.held():
         await net.a.until_look("tx")
         await net.b.touch("talk")
@@ -178,7 +112,7 @@ async def test_who_comes_second_waits_by_number_and_is_put_through(net: Net) -> 
     await net.b.until_look("hang")
 
 
-async def test_a_refusal_says_why_and_what_to_do(net: Net) -> None:
+async def test_a_refusal_says_why_and_what_to_do(net: PhoneNet) -> None:
     made = await command(
         net.chief.page,
         "group.create",
@@ -196,7 +130,7 @@ async def test_a_refusal_says_why_and_what_to_do(net: Net) -> None:
     await net.a.choose(EVERYBODY)
 
 
-async def test_a_hand_in_a_glove_slides_and_holds_long_and_only_lifting_ends_it(net: Net) -> None:
+async def test_a_hand_in_a_glove_slides_and_holds_long_and_only_lifting_ends_it(net: PhoneNet) -> None:
     async with net.a.held():
         await net.a.until_look("tx")
         for y in (700, 500, 300):  # far off the key
@@ -213,7 +147,7 @@ async def test_a_hand_in_a_glove_slides_and_holds_long_and_only_lifting_ends_it(
 
 
 @pytest.mark.parametrize("how", ["pointercancel", "blur", "hidden", "pagehide"])
-async def test_whatever_takes_the_page_away_closes_the_microphone(net: Net, how: str) -> None:
+async def test_whatever_takes_the_page_away_closes_the_microphone(net: PhoneNet, how: str) -> None:
     await net.a.touch("talk")
     await net.a.until_look("tx")
     if how == "pointercancel":  # a system gesture takes the finger
@@ -238,7 +172,7 @@ async def test_whatever_takes_the_page_away_closes_the_microphone(net: Net, how:
 
 
 @pytest.mark.parametrize("code", ["F8", "Space"])
-async def test_keys_talk_for_as_long_as_they_are_held(net: Net, code: str) -> None:
+async def test_keys_talk_for_as_long_as_they_are_held(net: PhoneNet, code: str) -> None:
     await net.a.page.evaluate("() => document.activeElement?.blur()")
     await net.a.page.keyboard.down(code)
     await net.a.until_look("tx")
@@ -246,7 +180,7 @@ async def test_keys_talk_for_as_long_as_they_are_held(net: Net, code: str) -> No
     await net.a.until_sends_nothing()
 
 
-async def test_a_lost_connection_is_said_at_once_counted_and_heals(net: Net) -> None:
+async def test_a_lost_connection_is_said_at_once_counted_and_heals(net: PhoneNet) -> None:
     await net.a.touch("talk")
     await net.a.until_look("tx")
     await net.a.page.context.set_offline(True)
@@ -268,7 +202,7 @@ async def test_a_lost_connection_is_said_at_once_counted_and_heals(net: Net) -> 
         await net.b.until_hears()
 
 
-async def test_a_frozen_page_loses_its_floor_and_wakes_to_the_truth(net: Net) -> None:
+async def test_a_frozen_page_loses_its_floor_and_wakes_to_the_truth(net: PhoneNet) -> None:
     """P3, asserted at four times its number; P6. A visible page without a screen cannot be frozen by
     Page.setWebLifecycleState: its thread is stopped by the debugger instead, its sound goes on."""
     finger = net.a.finger
@@ -293,7 +227,7 @@ async def test_a_frozen_page_loses_its_floor_and_wakes_to_the_truth(net: Net) ->
     await net.a.until_sends_nothing()
 
 
-async def test_a_page_that_is_told_it_will_be_frozen_lets_go_by_itself(net: Net) -> None:
+async def test_a_page_that_is_told_it_will_be_frozen_lets_go_by_itself(net: PhoneNet) -> None:
     await net.a.touch("talk")
     await net.a.until_look("tx")
     await net.a.page.evaluate("() => document.dispatchEvent(new Event('freeze'))")
@@ -302,7 +236,7 @@ async def test_a_page_that_is_told_it_will_be_frozen_lets_go_by_itself(net: Net)
     await net.a.until_look("ready")
 
 
-async def test_a_dispatcher_calls_the_phone_and_both_hear_each_other(net: Net) -> None:
+async def test_a_dispatcher_calls_the_phone_and_both_hear_each_other(net: PhoneNet) -> None:
     for label, duplex in (("双工呼叫", "full"), ("半双工呼叫", "half")):
         await net.chief.card(EVERYBODY).locator(".icon-button").click()
         row = net.chief.page.locator(".listeners li", has_text=NAMES[0])
@@ -345,7 +279,7 @@ async def test_a_dispatcher_calls_the_phone_and_both_hear_each_other(net: Net) -
     assert await net.chief.page.evaluate(sound, address) == ",".join(str(byte) for byte in b"OggS")
 
 
-async def test_a_call_back_is_asked_for_with_one_touch_and_answered_for(net: Net) -> None:
+async def test_a_call_back_is_asked_for_with_one_touch_and_answered_for(net: PhoneNet) -> None:
     page = net.a.page
     await page.locator('[data-control="callback"]').tap()
     await screenshot(page, "mobile-callback")
@@ -368,7 +302,7 @@ async def hold_sos(phone: TalkPhone) -> None:
     await phone.lift()
 
 
-async def test_sos_is_hard_to_press_by_mistake_and_easy_to_take_back(net: Net) -> None:
+async def test_sos_is_hard_to_press_by_mistake_and_easy_to_take_back(net: PhoneNet) -> None:
     page = net.a.page
     await net.a.touch("sos")
     await asyncio.sleep(1.8)
@@ -384,7 +318,7 @@ async def test_sos_is_hard_to_press_by_mistake_and_easy_to_take_back(net: Net) -
     assert await net.chief.page.locator(".alarm").count() == 0
 
 
-async def test_sos_raises_the_alarm_with_place_voice_and_picture(net: Net) -> None:
+async def test_sos_raises_the_alarm_with_place_voice_and_picture(net: PhoneNet) -> None:
     page = net.a.page
     async with net.b.held():  # somebody talks: an emergency goes before
         await net.b.until_look("tx")
@@ -428,7 +362,7 @@ async def test_sos_raises_the_alarm_with_place_voice_and_picture(net: Net) -> No
     await expect(page.locator("[data-alarm]")).to_have_count(0)
 
 
-async def test_sos_without_a_network_is_kept_and_sent_once(net: Net) -> None:
+async def test_sos_without_a_network_is_kept_and_sent_once(net: PhoneNet) -> None:
     page = net.b.page
     await page.context.set_offline(True)
     await net.b.until_look("lost", 10)
@@ -465,7 +399,7 @@ async def test_sos_without_a_network_is_kept_and_sent_once(net: Net) -> None:
 
 
 async def test_the_link_opened_on_another_phone_is_another_listener(
-    net: Net, talking_browser: Browser
+    net: PhoneNet, talking_browser: Browser
 ) -> None:
     second = await TalkPhone.ready(talking_browser, net.server, net.link)
 
@@ -498,7 +432,7 @@ async def test_the_link_opened_on_another_phone_is_another_listener(
     await second.close()
 
 
-async def test_the_link_opened_again_on_the_same_phone_takes_over(net: Net) -> None:
+async def test_the_link_opened_again_on_the_same_phone_takes_over(net: PhoneNet) -> None:
     second = await TalkPhone.on(await net.a.page.context.new_page(), net.server, net.link)
     await expect(net.a.page.locator("[data-end]")).to_have_attribute("data-end", "elsewhere")
     await net.a.page.bring_to_front()
@@ -513,7 +447,7 @@ async def test_the_link_opened_again_on_the_same_phone_takes_over(net: Net) -> N
     await net.a.turn_on()
 
 
-async def test_the_media_process_dies_and_the_sound_path_comes_back(net: Net) -> None:
+async def test_the_media_process_dies_and_the_sound_path_comes_back(net: PhoneNet) -> None:
     os.kill(media_pid(net.server), signal.SIGKILL)
     await net.a.until_look("wait")
     await expect(net.a.key).to_contain_text("话音未通")
@@ -524,7 +458,7 @@ async def test_the_media_process_dies_and_the_sound_path_comes_back(net: Net) ->
         await net.b.until_hears()
 
 
-async def test_the_server_restarts_and_everything_comes_back(net: Net) -> None:
+async def test_the_server_restarts_and_everything_comes_back(net: PhoneNet) -> None:
     await net.b.choose(OTHERS)
     async with net.a.held():
         await net.a.until_look("tx")
@@ -540,7 +474,7 @@ async def test_the_server_restarts_and_everything_comes_back(net: Net) -> None:
         await net.b.until_hears()
 
 
-async def test_a_locked_phone_gives_the_microphone_back_when_it_is_looked_at_again(net: Net) -> None:
+async def test_a_locked_phone_gives_the_microphone_back_when_it_is_looked_at_again(net: PhoneNet) -> None:
     ended = """async () => {
       const tracks = peers.filter((one) => one.connectionState === 'connected').flatMap(
         (one) => one.getSenders().map((sender) => sender.track).filter(Boolean));
@@ -553,108 +487,3 @@ async def test_a_locked_phone_gives_the_microphone_back_when_it_is_looked_at_aga
     async with net.a.held():
         await net.a.until_look("tx")
         await net.b.until_hears()
-
-
-SIZES = [(390, 844), (360, 640)]
-LANGUAGES = ("中文", "English")
-PANELS = ("groups", "callback", "status")
-TOO_SMALL = """() => [...document.querySelectorAll('button')]
-  .filter((one) => one.checkVisibility() && (one.offsetHeight < 56 || one.offsetWidth < 56))
-  .map((one) => `${one.offsetWidth}x${one.offsetHeight} ${one.outerHTML.slice(0, 90)}`)"""
-TOO_LARGE = "({scrollWidth, scrollHeight}) => [scrollWidth - innerWidth, scrollHeight - innerHeight]"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def dressed(net: Net) -> AsyncIterator[Callable[[tuple[int, int], str, str], Awaitable[Page]]]:
-    """The second phone in a size, a theme and a language; afterwards as it was."""
-    page = net.b.page
-
-    async def dress(size: tuple[int, int], theme: str, language: str) -> Page:
-        await page.set_viewport_size({"width": size[0], "height": size[1]})
-        await page.evaluate(f"() => {{ document.documentElement.dataset.theme = '{theme}'; }}")
-        if await (other := page.get_by_role("button", name=language, exact=True)).count():
-            await other.tap()
-        await expect(other).to_have_count(0)
-        return page
-
-    yield dress
-    await dress(PHONE, "dark", "中文")
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("size", SIZES)
-async def test_everything_fits_and_is_large_enough_for_a_glove(
-    net: Net, dressed: Callable[..., Awaitable[Page]], size: tuple[int, int], language: str
-) -> None:
-    page = await dressed(size, "dark", language)
-    for control in PANELS:
-        await page.locator(f'[data-control="{control}"]').tap()
-        assert await page.evaluate(TOO_SMALL) == []
-        await page.locator(f'[data-control="{control}"]').tap()
-    assert await page.locator("html").evaluate(TOO_LARGE) == [0, 0]
-    key = await net.b.key.bounding_box()
-    assert key is not None
-    assert key["height"] >= 96
-
-
-@pytest.mark.parametrize(
-    ("size", "theme", "language"),
-    [(SIZES[0], "dark", "中文"), (SIZES[1], "light", "English")],
-    ids=["dark", "light"],
-)
-async def test_everything_is_usable_by_everybody(
-    net: Net, dressed: Callable[..., Awaitable[Page]], size: tuple[int, int], theme: str, language: str
-) -> None:
-    page = await dressed(size, theme, language)
-    for control in PANELS:
-        await page.locator(f'[data-control="{control}"]').tap()
-        assert await barriers(page) == []
-        await screenshot(page, f"mobile-{size[0]}-{theme}-{control}")
-        await page.locator(f'[data-control="{control}"]').tap()
-    async with net.a.held():
-        await net.b.until_look("rx")
-        assert await barriers(page) == []
-        async with net.b.held():
-            await net.b.until_look("wait")
-            assert await barriers(page) == []
-    await net.b.until_look("ready")
-
-
-# ---------------------------------------------------------------------- what a browser refuses
-
-
-async def test_a_denied_microphone_is_said_and_the_phone_listens_all_the_same(
-    net: Net, flags: tuple[str, ...]
-) -> None:
-    without = ("--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required")
-    async with chromium(
-        *flags, "--autoplay-policy=document-user-activation-required", without=without
-    ) as strict:
-        context = await new_context(strict, PHONE, phone=True)
-        phone = await TalkPhone.on(
-            await context.new_page(), net.server, await invite(net.chief.page, "三中队")
-        )
-        await context.clear_permissions()
-        await context.grant_permissions([])
-        await phone.until_look("off")
-        await screenshot(phone.page, "mobile-off")
-        await phone.key.tap()
-        await phone.until_look("deaf")
-        await expect(phone.page.locator('[data-sound="mic_denied"]')).to_contain_text("把“麦克风”改为允许")
-        await expect(phone.page.locator('[data-step="microphone"]')).to_have_attribute("data-state", "bad")
-        await expect(phone.page.locator('[data-step="path"]')).to_have_attribute("data-state", "ok")
-        await screenshot(phone.page, "mobile-denied")
-        assert await barriers(phone.page) == []
-        async with net.a.held():
-            await phone.until_hears()
-            await phone.until_look("rx")
-        await phone.until_look("deaf")
-        async with phone.held():
-            await phone.until_look("refused")
-            await expect(phone.key).to_contain_text("没有话筒")
-        await context.grant_permissions(["microphone"])
-        await phone.page.get_by_role("button", name="重试").tap()
-        await phone.until_look("ready")
-        async with phone.held():
-            await net.a.until_hears()
-        await phone.close()
