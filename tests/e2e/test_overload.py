@@ -165,6 +165,16 @@ async def emergency(there: Scene) -> None:
     await until(lambda: done["alarm"] in there.officer.client.entities["alarm"])
 
 
+async def opens_camera(client: TalkClient) -> str:
+    """A phone's picture; "" = it is let in, else why not."""
+    peer = CountingPeer()
+    try:
+        reply = await client.command("media.offer", kind="phone", sdp=peer.offer("sendonly"))
+        return "" if reply["ok"] else reply["error"]["code"]
+    finally:
+        peer.close()
+
+
 async def test_pictures_are_refused_and_spectators_go_while_people_talk() -> None:
     async with scene(FULL) as there:
         taken = [await there.talk(1)]
@@ -174,7 +184,10 @@ async def test_pictures_are_refused_and_spectators_go_while_people_talk() -> Non
         most = len(there.spectators)
         async with field_unit(there.server, "后来", 7) as late:  # it asks again by itself, in vain
             taken += [await there.talk(press) for press in range(2, 8)]
+            assert await opens_camera(there.one.client) == "overloaded"
             await emergency(there)
+            assert await opens_camera(there.one.client) == ""  # whoever calls for help is seen
+            assert await opens_camera(there.two.client) == "overloaded"
             assert late.process is not None
             assert late.process.returncode is None
             named = {each["name"]: each["id"] for each in there.officer.client.entities["device"].values()}
