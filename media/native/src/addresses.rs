@@ -52,10 +52,7 @@ impl RawAddress {
         let len = name.len().min(INET6_SIZE);
         let mut bytes = [0; INET6_SIZE];
         bytes[..len].copy_from_slice(&name[..len]);
-        RawAddress {
-            len: len as u8,
-            bytes,
-        }
+        RawAddress { len: len as u8, bytes }
     }
 
     /// The form that a socket of `family` takes. Fails when the text is no address of that family.
@@ -69,11 +66,7 @@ impl RawAddress {
             }
             let host: Ipv6Addr = host.parse().map_err(|_| ILLEGAL.to_owned())?;
             let digits = !scope.is_empty() && scope.bytes().all(|digit| digit.is_ascii_digit());
-            let scope = if digits {
-                scope.parse().map_err(|_| format!("scope {scope}"))?
-            } else {
-                0
-            };
+            let scope = if digits { scope.parse().map_err(|_| format!("scope {scope}"))? } else { 0 };
             return Ok(SocketAddr::V6(SocketAddrV6::new(host, port, 0, scope)).into());
         }
         let host: Ipv4Addr = host.parse().map_err(|_| ILLEGAL.to_owned())?;
@@ -96,12 +89,7 @@ impl RawAddress {
             return SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port));
         }
         let [host @ .., e, f, g, h] = rest;
-        SocketAddr::V6(SocketAddrV6::new(
-            Ipv6Addr::from(host),
-            port,
-            0,
-            u32::from_ne_bytes([e, f, g, h]),
-        ))
+        SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(host), port, 0, u32::from_ne_bytes([e, f, g, h])))
     }
 
     /// The message form: IPv4-mapped as plain IPv4, the interface of a link-local address as `%number`.
@@ -115,10 +103,7 @@ impl RawAddress {
                 (None, scope) => format!("{}%{scope}", address.ip()),
             },
         };
-        Address {
-            host,
-            port: address.port().into(),
-        }
+        Address { host, port: address.port().into() }
     }
 }
 
@@ -138,10 +123,7 @@ impl From<SocketAddr> for RawAddress {
             }
         };
         bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
-        RawAddress {
-            len: len as u8,
-            bytes,
-        }
+        RawAddress { len: len as u8, bytes }
     }
 }
 
@@ -164,9 +146,7 @@ impl Local {
         } else {
             host.parse::<Ipv4Addr>().ok().map(|host| host.to_ipv6_mapped())
         };
-        parsed
-            .map(|host| Local(host.octets()))
-            .ok_or_else(|| format!("{host} is no address"))
+        parsed.map(|host| Local(host.octets())).ok_or_else(|| format!("{host} is no address"))
     }
 
     /// The IPv4 address of these bytes.
@@ -198,35 +178,23 @@ mod tests {
     use super::*;
 
     fn address(host: &str, port: u32) -> Address {
-        Address {
-            host: host.to_owned(),
-            port,
-        }
+        Address { host: host.to_owned(), port }
     }
 
     #[test]
     fn the_bytes_are_the_kernels() {
         let raw = RawAddress::from_message(&address("127.0.0.1", 5004), Family::Inet).unwrap();
-        assert_eq!(
-            raw.as_bytes(),
-            [2, 0, 0x13, 0x8c, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
-        );
+        assert_eq!(raw.as_bytes(), [2, 0, 0x13, 0x8c, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
         let raw = RawAddress::from_message(&address("fe80::1%3", 9), Family::Inet6).unwrap();
-        let expected = [
-            10, 0, 0, 9, 0, 0, 0, 0, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 0, 0, 0,
-        ];
+        let expected =
+            [10, 0, 0, 9, 0, 0, 0, 0, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 0, 0, 0];
         assert_eq!(raw.as_bytes(), expected);
         assert_eq!(RawAddress::from_kernel(raw.as_bytes()), raw);
     }
 
     #[test]
     fn messages_and_bytes_say_the_same() {
-        for (host, port) in [
-            ("127.0.0.1", 5004),
-            ("10.1.2.3", 65535),
-            ("2001:db8::1", 1),
-            ("fe80::1%3", 9),
-        ] {
+        for (host, port) in [("127.0.0.1", 5004), ("10.1.2.3", 65535), ("2001:db8::1", 1), ("fe80::1%3", 9)] {
             let raw = RawAddress::from_message(&address(host, port), Family::Inet6).unwrap();
             assert_eq!(raw.as_bytes().len(), 28);
             assert_eq!(raw.to_message(), address(host, port));
@@ -248,40 +216,23 @@ mod tests {
         assert_eq!(refused("10.0.0.1", 65_536, Family::Inet6), "port 65536");
         assert_eq!(refused("::1", 1, Family::Inet), "::1 over an IPv4 socket");
         for host in ["", "relay.example", "1.2.3", "1:2", "fe80::1%99999999999"] {
-            assert!(
-                RawAddress::from_message(&address(host, 1), Family::Inet6).is_err(),
-                "{host}"
-            );
+            assert!(RawAddress::from_message(&address(host, 1), Family::Inet6).is_err(), "{host}");
         }
-        assert_eq!(
-            refused("1.2.3", 1, Family::Inet6),
-            "illegal IP address string passed to inet_pton"
-        );
-        assert_eq!(
-            Local::parse("::1", Family::Inet).unwrap_err(),
-            "::1 is no address"
-        );
+        assert_eq!(refused("1.2.3", 1, Family::Inet6), "illegal IP address string passed to inet_pton");
+        assert_eq!(Local::parse("::1", Family::Inet).unwrap_err(), "::1 is no address");
         assert_eq!(Local::parse("x%1", Family::Inet6).unwrap_err(), "x is no address");
     }
 
     #[test]
     fn packet_info_as_text_and_back() {
-        for (host, family) in [
-            ("10.1.2.3", Family::Inet),
-            ("10.1.2.3", Family::Inet6),
-            ("2001:db8::5", Family::Inet6),
-        ] {
+        for (host, family) in
+            [("10.1.2.3", Family::Inet), ("10.1.2.3", Family::Inet6), ("2001:db8::5", Family::Inet6)]
+        {
             assert_eq!(Local::parse(host, family).unwrap().to_string(), host);
         }
-        assert_eq!(
-            Local::parse("fe80::1%2", Family::Inet6).unwrap().to_string(),
-            "fe80::1"
-        );
+        assert_eq!(Local::parse("fe80::1%2", Family::Inet6).unwrap().to_string(), "fe80::1");
         assert_eq!(Local::from_ipv4([10, 1, 2, 3]).ipv4(), [10, 1, 2, 3]);
-        assert_eq!(
-            Local::parse("10.1.2.3", Family::Inet6).unwrap(),
-            Local::from_ipv4([10, 1, 2, 3])
-        );
+        assert_eq!(Local::parse("10.1.2.3", Family::Inet6).unwrap(), Local::from_ipv4([10, 1, 2, 3]));
     }
 
     #[test]

@@ -101,10 +101,7 @@ impl ArrivalFolder {
                 - 0x8000;
             let clock = self.unwrapped(message.reference);
             let whole = message.whole && trains.front().is_some_and(|train| train.first == base);
-            let deltas = Deltas {
-                bytes: message.deltas,
-                ticks: 0,
-            };
+            let deltas = Deltas { bytes: message.deltas, ticks: 0 };
             if whole && self.calm {
                 self.together(&symbols, deltas, base, clock, trains, samples);
             } else {
@@ -167,8 +164,7 @@ impl ArrivalFolder {
                 let begun = deltas.ticks;
                 deltas.skip(&symbols[1..count]);
                 let following = i64::from(train.segment) * (count as i64 - 2) + i64::from(train.last);
-                self.dispersion
-                    .note(following, (deltas.ticks - begun) as f64 * TICK);
+                self.dispersion.note(following, (deltas.ticks - begun) as f64 * TICK);
             }
         }
         while let Some(part) = next_part(trains, end) {
@@ -199,9 +195,7 @@ impl ArrivalFolder {
             let (start, stop) = ((train.first.max(base) - base) as usize, (until - base) as usize);
             deltas.skip(symbols.get(place..start).unwrap_or_default());
             place = stop;
-            let Some((part, &ending)) = symbols
-                .get(start..stop)
-                .and_then(|part| Some((part, part.last()?)))
+            let Some((part, &ending)) = symbols.get(start..stop).and_then(|part| Some((part, part.last()?)))
             else {
                 continue;
             };
@@ -217,8 +211,7 @@ impl ArrivalFolder {
                 deltas.skip(&part[..1]);
                 let begun = deltas.ticks;
                 deltas.skip(&part[1..]);
-                self.dispersion
-                    .note(size - segment, (deltas.ticks - begun) as f64 * TICK);
+                self.dispersion.note(size - segment, (deltas.ticks - begun) as f64 * TICK);
                 samples.push((train.at, deltas.time(clock), size));
             } else if lost < part.len() {
                 deltas.skip(part);
@@ -242,11 +235,7 @@ fn next_part(trains: &mut VecDeque<SentTrain>, end: i64) -> Option<SentTrain> {
         return trains.pop_front();
     }
     let within = within as u32; // less than the count
-    let part = SentTrain {
-        count: within,
-        last: train.segment,
-        ..*train
-    };
+    let part = SentTrain { count: within, last: train.segment, ..*train };
     train.first = end;
     train.count -= within;
     Some(part)
@@ -361,13 +350,7 @@ mod tests {
 
     fn trains(of: &[(i64, u32, f64, u32, u32)]) -> VecDeque<SentTrain> {
         of.iter()
-            .map(|&(first, count, at, segment, last)| SentTrain {
-                first,
-                count,
-                at,
-                segment,
-                last,
-            })
+            .map(|&(first, count, at, segment, last)| SentTrain { first, count, at, segment, last })
             .collect()
     }
 
@@ -384,11 +367,7 @@ mod tests {
     }
 
     fn said(arrivals: &[(i64, i64)]) -> Vec<u8> {
-        pack_packet(
-            1,
-            2,
-            &pack_body(arrivals[0].0, arrivals.iter().copied(), 0).unwrap(),
-        )
+        pack_packet(1, 2, &pack_body(arrivals[0].0, arrivals.iter().copied(), 0).unwrap())
     }
 
     fn same(samples: &[Sample], expected: &[Sample]) {
@@ -403,16 +382,9 @@ mod tests {
     fn a_message_is_folded_per_train() {
         assert!(is_alone(MESSAGE));
         assert!(!is_alone(&MESSAGE[..28]));
-        let mut sent = trains(&[
-            (990, 10, 0.5, 100, 50),
-            (1000, 4, 1.0, 100, 60),
-            (1004, 5, 2.0, 200, 80),
-        ]);
+        let mut sent = trains(&[(990, 10, 0.5, 100, 50), (1000, 4, 1.0, 100, 60), (1004, 5, 2.0, 200, 80)]);
         let samples = folded(&mut ArrivalFolder::new(), MESSAGE, 1009, &mut sent);
-        same(
-            &samples,
-            &[(1.0, -1.0, 100), (1.0, 18.669, 260), (2.0, 18.775, 600)],
-        );
+        same(&samples, &[(1.0, -1.0, 100), (1.0, 18.669, 260), (2.0, 18.775, 600)]);
         assert_eq!(sent, trains(&[(1007, 2, 2.0, 200, 80)]));
     }
 
@@ -420,12 +392,7 @@ mod tests {
     fn the_last_packet_of_a_train_has_its_own_size() {
         // Three packets, the last one missing.
         let data = b"\x8F\xCD\0\x05\0\0\0\x01\0\0\0\x02\0\x05\0\x03\0\0\x01\0\xD4\0\0\x04";
-        let samples = folded(
-            &mut ArrivalFolder::new(),
-            data,
-            8,
-            &mut trains(&[(5, 3, 1.0, 1000, 10)]),
-        );
+        let samples = folded(&mut ArrivalFolder::new(), data, 8, &mut trains(&[(5, 3, 1.0, 1000, 10)]));
         same(&samples, &[(1.0, -1.0, 10), (1.0, 0.065, 2000)]);
     }
 
@@ -436,12 +403,7 @@ mod tests {
         let clocks = [0xFF_FFFF, 0x100_0001, 0xFF_FFFE, 0x100_0005];
         for (number, (reference, clock)) in (1..).zip(references.into_iter().zip(clocks)) {
             let data = said(&[(number, reference * 64_000)]);
-            let samples = folded(
-                &mut folder,
-                &data,
-                number + 1,
-                &mut trains(&[(number, 1, 0.0, 10, 10)]),
-            );
+            let samples = folded(&mut folder, &data, number + 1, &mut trains(&[(number, 1, 0.0, 10, 10)]));
             same(&samples, &[(0.0, clock as f64 * 0.064, 10)]);
         }
     }
@@ -467,12 +429,8 @@ mod tests {
             let (at, first) = (1.0 + 0.1 * number as f64, 2 * number as i64);
             let mut sent = trains(&[(first, 1, at, 100, 100), (first + 1, 1, at, 100, 100)]);
             let arrival = (at * 1e6).round() as i64 + delay;
-            let samples = folded(
-                &mut folder,
-                &said(&[(first, arrival), (first + 1, arrival)]),
-                first + 2,
-                &mut sent,
-            );
+            let samples =
+                folded(&mut folder, &said(&[(first, arrival), (first + 1, arrival)]), first + 2, &mut sent);
             assert_eq!(folder.calm, number < 2);
             assert_eq!(samples.len(), if number == 0 || number == 3 { 2 } else { 1 });
         }
@@ -481,20 +439,10 @@ mod tests {
     #[test]
     fn what_is_missing_ends_the_calm_at_once() {
         let mut folder = ArrivalFolder::new();
-        folded(
-            &mut folder,
-            &said(&[(0, 1_000_000)]),
-            1,
-            &mut trains(&[(0, 1, 1.0, 100, 100)]),
-        );
+        folded(&mut folder, &said(&[(0, 1_000_000)]), 1, &mut trains(&[(0, 1, 1.0, 100, 100)]));
         assert!(folder.calm);
         let mut sent = trains(&[(1, 2, 1.1, 100, 100), (3, 1, 1.1, 100, 100)]);
-        let samples = folded(
-            &mut folder,
-            &said(&[(1, 1_100_000), (3, 1_100_000)]),
-            4,
-            &mut sent,
-        );
+        let samples = folded(&mut folder, &said(&[(1, 1_100_000), (3, 1_100_000)]), 4, &mut sent);
         same(&samples, &[(1.1, -1.0, 100), (1.1, 1.1, 100), (1.1, 1.1, 100)]);
         assert!(!folder.calm);
     }
@@ -502,17 +450,9 @@ mod tests {
     #[test]
     fn a_message_that_does_not_go_on_where_the_last_one_ended_is_not_calm() {
         let mut folder = ArrivalFolder::new();
-        folded(
-            &mut folder,
-            &said(&[(0, 1_000_000)]),
-            1,
-            &mut trains(&[(0, 1, 1.0, 100, 100)]),
-        );
+        folded(&mut folder, &said(&[(0, 1_000_000)]), 1, &mut trains(&[(0, 1, 1.0, 100, 100)]));
         let mut sent = trains(&[(1, 1, 1.1, 100, 100), (2, 1, 1.1, 100, 100)]);
-        assert_eq!(
-            folded(&mut folder, &said(&[(2, 1_100_000)]), 3, &mut sent).len(),
-            1
-        );
+        assert_eq!(folded(&mut folder, &said(&[(2, 1_100_000)]), 3, &mut sent).len(), 1);
         assert!(!folder.calm);
     }
 
@@ -523,17 +463,9 @@ mod tests {
             let (at, first) = (1.0 + 0.1 * number as f64, 3 * number as i64);
             let us = (at * 1e6).round() as i64;
             let data = said(&[(first, us), (first + 1, us + apart / 2), (first + 2, us + apart)]);
-            folded(
-                &mut folder,
-                &data,
-                first + 3,
-                &mut trains(&[(first, 3, at, 1_000, 500)]),
-            );
+            folded(&mut folder, &data, first + 3, &mut trains(&[(first, 3, at, 1_000, 500)]));
             assert!(folder.calm);
-            assert_eq!(
-                folder.dispersion.burst,
-                1_500 * 20_000 / if number == 4 { 1_000 } else { 5_000 }
-            );
+            assert_eq!(folder.dispersion.burst, 1_500 * 20_000 / if number == 4 { 1_000 } else { 5_000 });
         }
         let lossy = said(&[(15, 2_000_000), (17, 2_000_000)]);
         folded(&mut folder, &lossy, 18, &mut trains(&[(15, 3, 2.0, 1_000, 500)]));
@@ -550,11 +482,7 @@ mod tests {
             seed
         };
         let mut folder = ArrivalFolder::new();
-        let before = trains(&[
-            (990, 10, 0.5, 100, 50),
-            (1000, 4, 1.0, 100, 60),
-            (1004, 5, 2.0, 200, 80),
-        ]);
+        let before = trains(&[(990, 10, 0.5, 100, 50), (1000, 4, 1.0, 100, 60), (1004, 5, 2.0, 200, 80)]);
         for round in 0..50_000 {
             let mut data = MESSAGE.to_vec();
             if round % 2 == 0 {

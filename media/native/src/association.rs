@@ -120,17 +120,10 @@ impl State {
             }
             return true;
         }
-        let Some(source) = self
-            .layers
-            .get(layer)
-            .and_then(|layer| self.sources.get(layer.source))
-        else {
+        let Some(source) = self.layers.get(layer).and_then(|layer| self.sources.get(layer.source)) else {
             return false;
         };
-        let Some(codec) = source
-            .codec(payload_type)
-            .or_else(|| source.repaired(payload_type))
-        else {
+        let Some(codec) = source.codec(payload_type).or_else(|| source.repaired(payload_type)) else {
             return false;
         };
         if full {
@@ -161,11 +154,7 @@ impl State {
             if !repair && source.codec(payload_type).is_none() {
                 continue;
             }
-            let name = if names.repaired.is_empty() {
-                names.rid
-            } else {
-                names.repaired
-            };
+            let name = if names.repaired.is_empty() { names.rid } else { names.repaired };
             if let ([only], true) = (source.layers.as_slice(), name.is_empty()) {
                 return Some((*only, repair));
             }
@@ -186,11 +175,7 @@ impl State {
 
     fn by_signalled(&self, sources: &[SourceKey], ssrc: u32) -> Option<(LayerKey, bool)> {
         for key in sources {
-            for layer in self
-                .sources
-                .get(*key)
-                .map_or(&[] as &[LayerKey], |source| &source.layers)
-            {
+            for layer in self.sources.get(*key).map_or(&[] as &[LayerKey], |source| &source.layers) {
                 let Some(known) = self.layers.get(*layer) else {
                     continue;
                 };

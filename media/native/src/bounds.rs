@@ -19,12 +19,7 @@ pub struct RateTable<K> {
 impl<K: Hash + Eq> RateTable<K> {
     /// An empty table.
     pub fn new(limit: u32, entries: usize) -> Self {
-        Self {
-            limit,
-            entries,
-            since: f64::NEG_INFINITY,
-            counts: HashMap::new(),
-        }
+        Self { limit, entries, since: f64::NEG_INFINITY, counts: HashMap::new() }
     }
 
     /// Whether one more is within the limit; counts it when it is.
@@ -58,11 +53,7 @@ pub struct Rate {
 impl Rate {
     /// Nothing measured yet.
     pub const fn new() -> Self {
-        Self {
-            bits: 0,
-            bytes: 0,
-            since: -1.0,
-        }
+        Self { bits: 0, bytes: 0, since: -1.0 }
     }
 
     /// Tell the total so far, in bytes; call it at least once a window.
@@ -97,10 +88,7 @@ impl AllowedRate {
 
     /// `ceiling` in bit/s.
     pub fn new(ceiling: i64) -> Self {
-        Self {
-            ceiling,
-            rate: ceiling.min(300_000),
-        }
+        Self { ceiling, rate: ceiling.min(300_000) }
     }
 
     /// Tell rate in bit/s and loss (0 to 1) of the last second; the new allowance in bit/s.

@@ -111,16 +111,12 @@ impl<'a> Draft<'a> {
     fn existing(&self, noun: Noun, ident: i64) -> Option<Added> {
         let state = self.state;
         match noun {
-            Noun::Listener => state.listeners.get(&ident).map(|known| Added {
-                listener_kind: known.kind(),
-                ..PLAIN
-            }),
+            Noun::Listener => {
+                state.listeners.get(&ident).map(|known| Added { listener_kind: known.kind(), ..PLAIN })
+            }
             Noun::Transport => {
                 let known = state.transports.get(*state.transport_ids.get(&ident)?)?;
-                Some(Added {
-                    transport_kind: known.kind,
-                    ..PLAIN
-                })
+                Some(Added { transport_kind: known.kind, ..PLAIN })
             }
             Noun::Source => {
                 let known = state.sources.get(*state.source_ids.get(&ident)?)?;
@@ -156,16 +152,11 @@ impl<'a> Draft<'a> {
         if let Some(added) = self.added.get(&key) {
             return Some(*added);
         }
-        if self.removed.contains(&key) {
-            None
-        } else {
-            self.existing(noun, ident)
-        }
+        if self.removed.contains(&key) { None } else { self.existing(noun, ident) }
     }
 
     fn get(&self, noun: Noun, ident: i64) -> Result<Added, Refused> {
-        self.find(noun, ident)
-            .ok_or_else(|| format!("{} {ident} is not known", noun.name()))
+        self.find(noun, ident).ok_or_else(|| format!("{} {ident} is not known", noun.name()))
     }
 
     fn add(&mut self, noun: Noun, ident: i64, made: Added) -> Result<(), Refused> {
@@ -196,11 +187,7 @@ impl<'a> Draft<'a> {
             Noun::Source => self.state.source_ids.keys().copied().collect(),
             _ => self.state.sink_ids.keys().copied().collect(),
         };
-        let new = self
-            .added
-            .keys()
-            .filter(|(kind, _)| *kind == noun)
-            .map(|(_, ident)| *ident);
+        let new = self.added.keys().filter(|(kind, _)| *kind == noun).map(|(_, ident)| *ident);
         for ident in known.into_iter().chain(new.collect::<Vec<_>>()) {
             if self.find(noun, ident).is_some_and(|found| belongs(&found)) {
                 self.added.remove(&(noun, ident));
@@ -278,34 +265,18 @@ impl<'a> Draft<'a> {
     }
 
     fn add_listener(&mut self, command: &AddListener) -> Result<Made, Refused> {
-        self.add(
-            Noun::Listener,
-            command.listener,
-            Added {
-                listener_kind: command.kind,
-                ..PLAIN
-            },
-        )?;
+        self.add(Noun::Listener, command.listener, Added { listener_kind: command.kind, ..PLAIN })?;
         let port = u16::try_from(command.port).map_err(|_| format!("port {}", command.port))?;
         let bound = match command.kind {
             ListenerKind::TcpMux => TcpListener::bind(&command.host, port).map(Listener::Tcp),
             kind => UdpSocket::bind(kind, &command.host, port).map(|socket| Listener::Udp(socket.into())),
         };
-        let host = if command.host.is_empty() {
-            "*"
-        } else {
-            &command.host
-        };
-        bound
-            .map(Made::Listener)
-            .map_err(|error| format!("cannot bind {host} port {port}: {error}"))
+        let host = if command.host.is_empty() { "*" } else { &command.host };
+        bound.map(Made::Listener).map_err(|error| format!("cannot bind {host} port {port}: {error}"))
     }
 
     fn add_transport(&mut self, command: &AddTransport) -> Result<(), Refused> {
-        let made = Added {
-            transport_kind: command.kind,
-            ..PLAIN
-        };
+        let made = Added { transport_kind: command.kind, ..PLAIN };
         self.add(Noun::Transport, command.transport, made)?;
         if command.budget != 0 {
             self.get(Noun::Budget, command.budget)?;
@@ -334,16 +305,8 @@ impl<'a> Draft<'a> {
 
     fn claim(&mut self, transport: i64, ufrags: &[String]) -> Result<(), Refused> {
         for ufrag in ufrags {
-            let owner = self
-                .state
-                .ufrags
-                .get(ufrag)
-                .and_then(|key| self.state.transports.get(*key));
-            let taken = self
-                .ufrags
-                .get(ufrag)
-                .copied()
-                .or_else(|| owner.map(|owner| owner.number));
+            let owner = self.state.ufrags.get(ufrag).and_then(|key| self.state.transports.get(*key));
+            let taken = self.ufrags.get(ufrag).copied().or_else(|| owner.map(|owner| owner.number));
             if let Some(taken) = taken.filter(|taken| *taken != transport)
                 && self.find(Noun::Transport, taken).is_some()
             {
@@ -357,11 +320,8 @@ impl<'a> Draft<'a> {
     fn path(&self, path: &Path) -> Result<(), Refused> {
         let ident = i64::from(path.listener);
         let kind = self.get(Noun::Listener, ident)?.listener_kind;
-        let known = self
-            .state
-            .listeners
-            .get(&ident)
-            .filter(|_| !self.added.contains_key(&(Noun::Listener, ident)));
+        let known =
+            self.state.listeners.get(&ident).filter(|_| !self.added.contains_key(&(Noun::Listener, ident)));
         let family = match known {
             Some(Listener::Udp(socket)) => socket.family,
             Some(Listener::Tcp(tcp)) if !tcp.connections.contains_key(&path.connection) => {
@@ -380,11 +340,8 @@ impl<'a> Draft<'a> {
 
     fn set_keys(&mut self, command: &SetKeys) -> Result<Made, Refused> {
         let transport = self.get(Noun::Transport, command.transport)?;
-        let known = self
-            .state
-            .transport_ids
-            .get(&command.transport)
-            .and_then(|key| self.state.transports.get(*key));
+        let known =
+            self.state.transport_ids.get(&command.transport).and_then(|key| self.state.transports.get(*key));
         let added = self.added.contains_key(&(Noun::Transport, command.transport));
         let keyed = known.is_some_and(|known| known.sender.is_some()) && !added;
         if keyed || self.keyed.contains(&command.transport) {
@@ -416,18 +373,10 @@ impl<'a> Draft<'a> {
             return Err("a source needs a codec".into());
         }
         let mut types: Vec<i64> = command.codecs.iter().map(|codec| codec.payload_type).collect();
-        types.extend(
-            command
-                .codecs
-                .iter()
-                .map(|codec| codec.rtx_payload_type)
-                .filter(|kind| *kind != 0),
-        );
+        types.extend(command.codecs.iter().map(|codec| codec.rtx_payload_type).filter(|kind| *kind != 0));
         let distinct: FxHashSet<i64> = types.iter().copied().collect();
         if distinct.len() != types.len()
-            || types
-                .iter()
-                .any(|kind| !(0..64).contains(kind) && !(96..128).contains(kind))
+            || types.iter().any(|kind| !(0..64).contains(kind) && !(96..128).contains(kind))
         {
             return Err("payload types".into());
         }
@@ -442,27 +391,14 @@ impl<'a> Draft<'a> {
         if let Some(known) = self.find(Noun::Source, command.source)
             && (known.transport != command.transport || known.media != command.kind)
         {
-            return Err(format!(
-                "source {} is another transport's or kind's",
-                command.source
-            ));
+            return Err(format!("source {} is another transport's or kind's", command.source));
         }
-        let made = Added {
-            transport: command.transport,
-            media: command.kind,
-            layers: count,
-            ..PLAIN
-        };
+        let made = Added { transport: command.transport, media: command.kind, layers: count, ..PLAIN };
         self.replace(Noun::Source, command.source, made)
     }
 
     fn add_sink(&mut self, command: &AddSink) -> Result<(), Refused> {
-        let made = Added {
-            transport: command.transport,
-            tap: command.tap,
-            media: command.kind,
-            ..PLAIN
-        };
+        let made = Added { transport: command.transport, tap: command.tap, media: command.kind, ..PLAIN };
         self.add(Noun::Sink, command.sink, made)?;
         if (command.transport != 0) == (command.tap != 0) {
             return Err("a sink has a transport or a tap".into());
@@ -475,10 +411,7 @@ impl<'a> Draft<'a> {
         if command.codecs.is_empty() {
             return Err("a sink needs a codec".into());
         }
-        if command
-            .codecs
-            .iter()
-            .any(|codec| !(0..128).contains(&codec.payload_type) || codec.clock_rate <= 0)
+        if command.codecs.iter().any(|codec| !(0..128).contains(&codec.payload_type) || codec.clock_rate <= 0)
         {
             return Err("payload types or clock rates".into());
         }
@@ -495,17 +428,12 @@ impl<'a> Draft<'a> {
             mine.push(command.rtx_ssrc);
         }
         let added = self.added.contains_key(&(Noun::Transport, command.transport));
-        let key = self
-            .state
-            .transport_ids
-            .get(&command.transport)
-            .filter(|_| !added);
+        let key = self.state.transport_ids.get(&command.transport).filter(|_| !added);
         let transport = key.and_then(|key| self.state.transports.get(*key));
         for one in mine {
             let known = transport.and_then(|transport| transport.outgoing.get(&(one as u32)));
-            let owner = known
-                .and_then(|(sink, _)| self.state.sinks.get(*sink))
-                .map(|sink: &Sink| sink.number);
+            let owner =
+                known.and_then(|(sink, _)| self.state.sinks.get(*sink)).map(|sink: &Sink| sink.number);
             let taken = owner.is_some_and(|owner| self.find(Noun::Sink, owner).is_some());
             if taken || self.ssrcs.contains(&(command.transport, one)) {
                 return Err(format!("ssrc {one} is another sink's"));
@@ -522,9 +450,7 @@ impl<'a> Draft<'a> {
         let source = self.get(Noun::Source, command.source)?;
         let added = self.added.contains_key(&(Noun::Source, command.source));
         let key = self.state.source_ids.get(&command.source).filter(|_| !added);
-        let applied = key
-            .and_then(|key| self.state.sources.get(*key))
-            .map_or(-1, |source| source.revision);
+        let applied = key.and_then(|key| self.state.sources.get(*key)).map_or(-1, |source| source.revision);
         let last = self.revisions.get(&command.source).copied().unwrap_or(applied);
         if command.revision < last {
             return Err(format!("revision {} is older than {last}", command.revision));
@@ -554,23 +480,13 @@ impl<'a> Draft<'a> {
 }
 
 fn listening(path: &str) -> Result<Made, Refused> {
-    RecordSocket::bind(path)
-        .map(Made::Records)
-        .map_err(|error| format!("cannot listen on {path}: {error}"))
+    RecordSocket::bind(path).map(Made::Records).map_err(|error| format!("cannot listen on {path}: {error}"))
 }
 
 fn not_negative(what: &str, value: i64) -> Result<(), Refused> {
-    if value < 0 {
-        Err(format!("{what} {value}"))
-    } else {
-        Ok(())
-    }
+    if value < 0 { Err(format!("{what} {value}")) } else { Ok(()) }
 }
 
 fn ssrc(value: i64, what: &str) -> Result<(), Refused> {
-    if (1..MAX_SSRC).contains(&value) {
-        Ok(())
-    } else {
-        Err(format!("{what} {value}"))
-    }
+    if (1..MAX_SSRC).contains(&value) { Ok(()) } else { Err(format!("{what} {value}")) }
 }

@@ -129,11 +129,8 @@ impl State {
                 let Some(key) = self.sink_ids.get(&command.sink).copied() else {
                     return;
                 };
-                if let Some((transport, ssrc)) = self
-                    .sinks
-                    .get(key)
-                    .and_then(Sink::peer)
-                    .map(|p| (p.transport, p.ssrc))
+                if let Some((transport, ssrc)) =
+                    self.sinks.get(key).and_then(Sink::peer).map(|p| (p.transport, p.ssrc))
                 {
                     self.goodbye(transport, &[ssrc]);
                 }
@@ -151,10 +148,7 @@ impl State {
                 }
             }
             (Command::RequestKeyFrame(command), _) => {
-                let source = self
-                    .source_ids
-                    .get(&command.source)
-                    .and_then(|key| self.sources.get(*key));
+                let source = self.source_ids.get(&command.source).and_then(|key| self.sources.get(*key));
                 if let Some(layer) = source.and_then(|source| source.layers.get(command.layer as usize)) {
                     self.ask_key_frame(*layer);
                 }
@@ -170,9 +164,7 @@ impl State {
             }
             (Command::RemoveInjection(command), _) => {
                 if let Some(injection) = self.injections.remove(&command.injection) {
-                    changes
-                        .closing
-                        .push(Closing::Injection(command.injection, injection.socket));
+                    changes.closing.push(Closing::Injection(command.injection, injection.socket));
                 }
             }
             // What a command needs was made when it was checked.
@@ -210,11 +202,7 @@ impl State {
             return;
         };
         transport.ways.retain(|other| !Rc::ptr_eq(other, &way));
-        if transport
-            .selected
-            .take_if(|selected| Rc::ptr_eq(selected, &way))
-            .is_some()
-        {
+        if transport.selected.take_if(|selected| Rc::ptr_eq(selected, &way)).is_some() {
             self.reconsider_all(owner);
         }
     }
@@ -227,21 +215,13 @@ impl State {
                 let connection = tcp.connections.get_mut(&path.connection)?;
                 connection.proven = true;
                 let key = WayKey::Tcp(listener, path.connection);
-                Some(Way {
-                    path: path.clone(),
-                    key,
-                    port: Port::Tcp(listener, path.connection),
-                })
+                Some(Way { path: path.clone(), key, port: Port::Tcp(listener, path.connection) })
             }
             Listener::Udp(socket) => {
                 let remote = RawAddress::from_message(&path.remote, socket.family).ok()?;
                 let (local, to) = socket.destination(remote, &path.local.host).ok()?;
                 let key = WayKey::Udp(listener, remote, local);
-                Some(Way {
-                    path: path.clone(),
-                    key,
-                    port: Port::Udp(socket.clone(), to),
-                })
+                Some(Way { path: path.clone(), key, port: Port::Udp(socket.clone(), to) })
             }
         }
     }
@@ -277,12 +257,7 @@ impl State {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
-        if selected
-            && transport
-                .selected
-                .as_ref()
-                .is_none_or(|before| !Rc::ptr_eq(before, &way))
-        {
+        if selected && transport.selected.as_ref().is_none_or(|before| !Rc::ptr_eq(before, &way)) {
             let connected = transport.connected();
             transport.selected = Some(way);
             if !connected && transport.connected() {
@@ -292,11 +267,7 @@ impl State {
     }
 
     fn reconsider_all(&mut self, key: TransportKey) {
-        for sink in self
-            .transports
-            .get(key)
-            .map_or_else(Vec::new, |transport| transport.sinks.clone())
-        {
+        for sink in self.transports.get(key).map_or_else(Vec::new, |transport| transport.sinks.clone()) {
             self.reconsider(sink);
         }
     }
@@ -312,19 +283,10 @@ impl State {
             }
             None => {
                 let bucket = Rc::new(RefCell::new(TokenBucket::new(command.rate as f64, now)));
-                self.budgets.insert(
-                    command.budget,
-                    Budget {
-                        bucket,
-                        rate: command.rate,
-                    },
-                );
+                self.budgets.insert(command.budget, Budget { bucket, rate: command.rate });
             }
         }
-        let behind = self
-            .transports
-            .iter()
-            .filter(|(_, transport)| transport.budget == command.budget);
+        let behind = self.transports.iter().filter(|(_, transport)| transport.budget == command.budget);
         let behind: Vec<(TransportKey, i64)> = behind.map(|(key, transport)| (key, transport.rate)).collect();
         for (key, rate) in behind {
             self.set_rate(key, rate);
@@ -337,23 +299,14 @@ impl State {
         self.transport_ids.insert(command.transport, key);
         self.claim(key, command.ufrags.clone());
         self.set_rate(key, 0);
-        if let (true, Some(remote), Some(Listener::Udp(socket))) = (
-            command.kind != TransportKind::Webrtc,
-            &command.remote,
-            self.listeners.get(&command.listener),
-        ) && let Ok(raw) = RawAddress::from_message(remote, socket.family)
+        if let (true, Some(remote), Some(Listener::Udp(socket))) =
+            (command.kind != TransportKind::Webrtc, &command.remote, self.listeners.get(&command.listener))
+            && let Ok(raw) = RawAddress::from_message(remote, socket.family)
         {
             // The kernel chooses the local address of a peer that was signalled, not validated.
-            let local = Address {
-                host: socket.local_towards(raw),
-                port: socket.port.into(),
-            };
-            let path = Path {
-                listener: command.listener as u32,
-                local,
-                remote: raw.to_message(),
-                connection: 0,
-            };
+            let local = Address { host: socket.local_towards(raw), port: socket.port.into() };
+            let path =
+                Path { listener: command.listener as u32, local, remote: raw.to_message(), connection: 0 };
             self.use_path(key, &path, true);
         }
     }
@@ -414,11 +367,7 @@ impl State {
     fn add_source(&mut self, command: &AddSource) {
         if let Some(key) = self.source_ids.get(&command.source).copied() {
             self.update_source(key, command);
-            for sink in self
-                .sources
-                .get(key)
-                .map_or_else(Vec::new, |source| source.route.clone())
-            {
+            for sink in self.sources.get(key).map_or_else(Vec::new, |source| source.route.clone()) {
                 self.reconsider(sink);
             }
             return;
@@ -452,20 +401,15 @@ impl State {
             self.detach(sink);
         }
         self.speaking.remove(&key);
-        let layers = self
-            .sources
-            .get_mut(key)
-            .map(|source| std::mem::take(&mut source.layers))
-            .unwrap_or_default();
+        let layers =
+            self.sources.get_mut(key).map(|source| std::mem::take(&mut source.layers)).unwrap_or_default();
         for layer in &layers {
             self.close_layer(*layer);
         }
         if let Some(owner) = self.transport_ids.get(&owner)
             && let Some(transport) = self.transports.get_mut(*owner)
         {
-            transport
-                .streams
-                .retain(|_, stream| !layers.contains(&stream.layer));
+            transport.streams.retain(|_, stream| !layers.contains(&stream.layer));
             transport.sources.retain(|source| *source != key);
         }
         self.sources.remove(key);
@@ -476,11 +420,8 @@ impl State {
         let Some(key) = self.source_ids.get(&command.source).copied() else {
             return;
         };
-        let listed: Vec<SinkKey> = command
-            .sinks
-            .iter()
-            .filter_map(|number| self.sink_ids.get(number).copied())
-            .collect();
+        let listed: Vec<SinkKey> =
+            command.sinks.iter().filter_map(|number| self.sink_ids.get(number).copied()).collect();
         let Some(source) = self.sources.get_mut(key) else {
             return;
         };
@@ -564,12 +505,8 @@ impl State {
 
     fn remove_tap(&mut self, number: i64, changes: &mut Changes) {
         let on_it = |sink: &Sink| matches!(&sink.output, Output::Tap(tap) if tap.tap == number);
-        let sinks: Vec<SinkKey> = self
-            .sinks
-            .iter()
-            .filter(|(_, sink)| on_it(sink))
-            .map(|(key, _)| key)
-            .collect();
+        let sinks: Vec<SinkKey> =
+            self.sinks.iter().filter(|(_, sink)| on_it(sink)).map(|(key, _)| key).collect();
         for sink in sinks {
             self.drop_sink(sink);
         }
@@ -579,13 +516,7 @@ impl State {
     }
 
     fn add_injection(&mut self, command: &AddInjection, socket: RecordSocket) {
-        self.injections.insert(
-            command.injection,
-            Injection {
-                socket,
-                sources: command.sources.clone(),
-            },
-        );
+        self.injections.insert(command.injection, Injection { socket, sources: command.sources.clone() });
         for number in &command.sources {
             // A new writer: what an earlier one left is not continued.
             let source = self.source_ids.get(number).and_then(|key| self.sources.get(*key));

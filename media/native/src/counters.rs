@@ -45,10 +45,7 @@ mod tests {
         counters.add("a");
         counters.add_many("b", 5);
         counters.add("a");
-        assert_eq!(
-            (counters.get("a"), counters.get("b"), counters.get("c")),
-            (2, 5, 0)
-        );
+        assert_eq!((counters.get("a"), counters.get("b"), counters.get("c")), (2, 5, 0));
         let mut all: Vec<_> = counters.iter().collect();
         all.sort_unstable();
         assert_eq!(all, [("a", 2), ("b", 5)]);

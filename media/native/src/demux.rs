@@ -51,9 +51,7 @@ pub fn stun_ufrag(data: &[u8]) -> Option<&str> {
                 return None;
             }
             let colon = value.iter().position(|byte| *byte == b':')?;
-            return std::str::from_utf8(&value[..colon])
-                .ok()
-                .filter(|ufrag| ufrag.is_ascii());
+            return std::str::from_utf8(&value[..colon]).ok().filter(|ufrag| ufrag.is_ascii());
         }
         rest = attribute.get(length.next_multiple_of(4)..)?;
     }
@@ -102,9 +100,7 @@ mod tests {
 
     #[test]
     fn kinds_by_the_first_byte() {
-        let kinds: Vec<Kind> = [0, 3, 4, 19, 20, 63, 64, 127, 128, 191, 192, 255]
-            .map(Kind::of)
-            .to_vec();
+        let kinds: Vec<Kind> = [0, 3, 4, 19, 20, 63, 64, 127, 128, 191, 192, 255].map(Kind::of).to_vec();
         let expected = [
             Kind::Stun,
             Kind::Stun,

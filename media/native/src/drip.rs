@@ -28,12 +28,8 @@ pub struct Drip {
 impl Drip {
     /// A replay of `held` that begins at `now`; `clock_rate`: RTP ticks per second.
     pub fn new(held: Vec<Rc<MediaPacket>>, clock_rate: u32, now: f64) -> Self {
-        let mut drip = Self {
-            clock_rate: f64::from(clock_rate),
-            waiting: VecDeque::from(held),
-            due: now,
-            last: None,
-        };
+        let mut drip =
+            Self { clock_rate: f64::from(clock_rate), waiting: VecDeque::from(held), due: now, last: None };
         drip.limit();
         drip
     }
@@ -103,9 +99,7 @@ mod tests {
     #[test]
     fn pace_and_order() {
         let first = u32::MAX - 960;
-        let held = (0..4)
-            .map(|number| voice(number, first.wrapping_add(960 * number as u32)))
-            .collect();
+        let held = (0..4).map(|number| voice(number, first.wrapping_add(960 * number as u32))).collect();
         let mut drip = Drip::new(held, 48_000, 10.0);
         assert_eq!(taken(&mut drip, 10.0), [0]);
         assert!(taken(&mut drip, 10.015).is_empty());
@@ -127,11 +121,7 @@ mod tests {
 
     #[test]
     fn timestamps_that_run_back_leave_at_once() {
-        let mut drip = Drip::new(
-            vec![voice(0, 5_000), voice(1, 4_000), voice(2, 4_000)],
-            48_000,
-            0.0,
-        );
+        let mut drip = Drip::new(vec![voice(0, 5_000), voice(1, 4_000), voice(2, 4_000)], 48_000, 0.0);
         assert_eq!(taken(&mut drip, 0.0), [0, 1, 2]);
     }
 

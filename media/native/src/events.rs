@@ -26,10 +26,7 @@ pub struct EventQueue {
 impl EventQueue {
     /// An empty queue over an eventfd.
     pub fn new(fd: EventFd) -> EventQueue {
-        EventQueue {
-            fd: Arc::new(fd),
-            waiting: Arc::default(),
-        }
+        EventQueue { fd: Arc::new(fd), waiting: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

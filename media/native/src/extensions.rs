@@ -152,14 +152,7 @@ impl OutgoingLayout {
             prefix.clear();
         }
         let padding = size.next_multiple_of(4) - size;
-        OutgoingLayout {
-            extended,
-            prefix,
-            slot,
-            padding,
-            transport_sequence,
-            send_time_at,
-        }
+        OutgoingLayout { extended, prefix, slot, padding, transport_sequence, send_time_at }
     }
 
     /// Bytes of the whole block: prefix, transport sequence, slot and padding.
@@ -205,32 +198,17 @@ mod tests {
         let found = scan(ONE, ONE_BYTE, &ids());
         assert_eq!(
             found,
-            Elements {
-                mid: b"0",
-                transport_cc: Some(0x0102),
-                audio_level: 0x94,
-                ..Elements::NONE
-            }
+            Elements { mid: b"0", transport_cc: Some(0x0102), audio_level: 0x94, ..Elements::NONE }
         );
         let found = scan(TWO, 0x100F, &ids());
-        assert_eq!(
-            found,
-            Elements {
-                rid: b"abc",
-                audio_level: 0x94,
-                ..Elements::NONE
-            }
-        );
+        assert_eq!(found, Elements { rid: b"abc", audio_level: 0x94, ..Elements::NONE });
         assert_eq!(scan(ONE, 0x1234, &ids()), Elements::NONE);
         assert_eq!(scan(ONE, ONE_BYTE, &ExtensionIds::default()), Elements::NONE);
     }
 
     #[test]
     fn the_last_one_wins_even_when_it_is_useless() {
-        assert_eq!(
-            scan(b"\x31\0\x05\x31\0\x06", ONE_BYTE, &ids()).transport_cc,
-            Some(6)
-        );
+        assert_eq!(scan(b"\x31\0\x05\x31\0\x06", ONE_BYTE, &ids()).transport_cc, Some(6));
         assert_eq!(scan(b"\x31\0\x05\x30\0", ONE_BYTE, &ids()).transport_cc, None);
         assert_eq!(scan(b"\x01\x01\x07\x01\0", TWO_BYTE, &ids()).audio_level, -1);
         assert_eq!(scan(b"\x04\x01a\x04\0", TWO_BYTE, &ids()).mid, b"");
@@ -240,23 +218,11 @@ mod tests {
     fn what_ends_a_block() {
         for end in [&b"\x03"[..], b"\xf0\0", b"\x41"] {
             let data = [&b"\x10\x07"[..], end, b"\x40"].concat();
-            assert_eq!(
-                scan(&data, ONE_BYTE, &ids()),
-                Elements {
-                    audio_level: 7,
-                    ..Elements::NONE
-                }
-            );
+            assert_eq!(scan(&data, ONE_BYTE, &ids()), Elements { audio_level: 7, ..Elements::NONE });
         }
         for end in [&b"\x04"[..], b"\x04\x02a"] {
             let data = [&b"\x01\x01\x07"[..], end].concat();
-            assert_eq!(
-                scan(&data, TWO_BYTE, &ids()),
-                Elements {
-                    audio_level: 7,
-                    ..Elements::NONE
-                }
-            );
+            assert_eq!(scan(&data, TWO_BYTE, &ids()), Elements { audio_level: 7, ..Elements::NONE });
         }
     }
 
@@ -264,19 +230,13 @@ mod tests {
     fn the_layout_counts_its_bytes() {
         let layout = OutgoingLayout::new(4, "12", 3, 2, 1);
         assert_eq!(layout.prefix, b"\xbe\xde\0\x02\x4112\x31");
-        assert_eq!(
-            (layout.transport_sequence, layout.slot, layout.padding),
-            (true, true, 0)
-        );
+        assert_eq!((layout.transport_sequence, layout.slot, layout.padding), (true, true, 0));
         assert_eq!((layout.send_time_at, layout.len()), (None, 12));
         let timed = OutgoingLayout::new(4, "0", 0, 2, 0);
         assert_eq!(timed.prefix, b"\xbe\xde\0\x02\x400\x22\0\0\0");
         assert_eq!((timed.send_time_at, timed.padding, timed.len()), (Some(7), 2, 12));
         let slot = OutgoingLayout::new(15, "0", 0, 0, 14);
-        assert_eq!(
-            (&slot.prefix[..], slot.padding, slot.len()),
-            (&b"\xbe\xde\0\x01"[..], 2, 8)
-        );
+        assert_eq!((&slot.prefix[..], slot.padding, slot.len()), (&b"\xbe\xde\0\x01"[..], 2, 8));
         let none = OutgoingLayout::new(4, "seventeen letters", 15, 0, 15);
         assert!(none.is_empty() && none.prefix.is_empty());
         assert_eq!((none.padding, none.len()), (0, 0));

@@ -101,10 +101,7 @@ impl State {
             return;
         }
         sink.wanted = index as usize;
-        let fed_by = sink
-            .layer
-            .and_then(|layer| self.layers.get(layer))
-            .map(|layer| layer.index);
+        let fed_by = sink.layer.and_then(|layer| self.layers.get(layer)).map(|layer| layer.index);
         if now && fed_by.is_some_and(|at| at != index as usize) {
             self.leave(key);
         }
@@ -136,10 +133,7 @@ impl State {
             return;
         }
         let mut target = source.layers[sink.wanted.min(source.layers.len() - 1)];
-        let (live, index) = self
-            .layers
-            .get(target)
-            .map_or((false, 0), |layer| (layer.live, layer.index));
+        let (live, index) = self.layers.get(target).map_or((false, 0), |layer| (layer.live, layer.index));
         if !live || index != sink.wanted {
             target = self.best_live(source, sink.wanted).unwrap_or(target);
         }
@@ -160,10 +154,8 @@ impl State {
         let Some(sink) = self.sinks.get(key) else { return };
         let (unfed, awaiting) = (sink.layer.is_none(), sink.awaiting);
         let live = self.layers.get(target).is_some_and(|layer| layer.live);
-        let kept = self
-            .layers
-            .get(target)
-            .is_some_and(|layer| layer.kept.as_ref().is_some_and(|k| !k.is_empty()));
+        let kept =
+            self.layers.get(target).is_some_and(|layer| layer.kept.as_ref().is_some_and(|k| !k.is_empty()));
         // What a dead source last showed must not look live.
         if unfed && live && kept && self.replays(key, target) {
             self.stop_waiting(key);
@@ -273,11 +265,7 @@ impl State {
         {
             sink.told = reason;
             let (number, source) = (sink.number, self.source_number(source));
-            self.tell(Event::SinkWaiting {
-                sink: number,
-                source,
-                reason,
-            });
+            self.tell(Event::SinkWaiting { sink: number, source, reason });
         }
     }
 
@@ -290,11 +278,7 @@ impl State {
         if let Some(sink) = self.sinks.get_mut(key) {
             sink.told = "";
             let number = sink.number;
-            self.tell(Event::SinkStarted {
-                sink: number,
-                source,
-                layer: index,
-            });
+            self.tell(Event::SinkStarted { sink: number, source, layer: index });
         }
     }
 }

@@ -5,6 +5,7 @@
 //! one key-frame request a second and layer.
 
 use crate::arrivals::is_alone;
+use crate::layer::KEY_FRAME_INTERVAL;
 use crate::messages::{Event, TransportKind};
 use crate::ntp;
 use crate::reception::round_trip_time;
@@ -14,7 +15,6 @@ use crate::rtcp::{
     write_receiver_report, write_remb, write_sdes_cname, write_sender_report,
 };
 use crate::sink::Sink;
-use crate::source::KEY_FRAME_INTERVAL;
 use crate::srtp::MAX_TRAILER;
 use crate::state::{LayerKey, SinkKey, State, TransportKey};
 use crate::transport::MAX_SAMPLES;
@@ -67,13 +67,7 @@ impl State {
 
     fn control_packet(&mut self, key: TransportKey, packet: Packet, now: f64) {
         match packet {
-            Packet::SenderReport {
-                ssrc,
-                ntp_time,
-                rtp_timestamp,
-                reports,
-                ..
-            } => {
+            Packet::SenderReport { ssrc, ntp_time, rtp_timestamp, reports, .. } => {
                 self.sender_report(key, ssrc, ntp_time, rtp_timestamp, now);
                 self.blocks(key, &reports, now);
             }
@@ -93,10 +87,7 @@ impl State {
             }
             Packet::Bye { ssrcs } => {
                 for ssrc in ssrcs {
-                    let stream = self
-                        .transports
-                        .get(key)
-                        .and_then(|transport| transport.streams.get(&ssrc));
+                    let stream = self.transports.get(key).and_then(|transport| transport.streams.get(&ssrc));
                     if let Some(layer) = stream.filter(|stream| !stream.repair).map(|stream| stream.layer)
                         && self.layers.get(layer).is_some_and(|layer| layer.ssrc == ssrc)
                     {
@@ -104,11 +95,7 @@ impl State {
                     }
                 }
             }
-            Packet::ExtendedReport {
-                ssrc,
-                reference_time: Some(reference),
-                ..
-            } => {
+            Packet::ExtendedReport { ssrc, reference_time: Some(reference), .. } => {
                 if let Some(transport) = self.transports.get_mut(key) {
                     transport.reference = Some((ssrc, ntp::middle32(reference), now));
                 }
@@ -167,15 +154,7 @@ impl State {
         if worst >= 0.0 {
             transport.told_loss = worst;
             transport.told_rtt = transport.rtt;
-            self.hand_up(
-                key,
-                now,
-                if worst > 0.0 {
-                    EVENT_INTERVAL
-                } else {
-                    CALM_INTERVAL
-                },
-            );
+            self.hand_up(key, now, if worst > 0.0 { EVENT_INTERVAL } else { CALM_INTERVAL });
         }
     }
 
@@ -207,10 +186,7 @@ impl State {
     }
 
     fn pli(&mut self, key: TransportKey, media_ssrc: u32) {
-        let found = self
-            .transports
-            .get(key)
-            .and_then(|transport| transport.outgoing.get(&media_ssrc));
+        let found = self.transports.get(key).and_then(|transport| transport.outgoing.get(&media_ssrc));
         if let Some((sink, _)) = found.copied() {
             self.key_frame_wanted(sink);
         }
@@ -290,10 +266,7 @@ impl State {
             deadline = deadline.min(self.report_arrivals(transport, now));
         }
         for key in self.telling.iter().copied().collect::<Vec<_>>() {
-            let told_at = self
-                .transports
-                .get(key)
-                .map_or(f64::NEG_INFINITY, |transport| transport.told_at);
+            let told_at = self.transports.get(key).map_or(f64::NEG_INFINITY, |transport| transport.told_at);
             if now - told_at >= EVENT_INTERVAL {
                 self.telling.remove(&key);
                 self.hand_up(key, now, EVENT_INTERVAL);
@@ -399,10 +372,7 @@ impl State {
         };
         let mut request = Vec::new();
         write_record(&mut request, &head, &[]);
-        for injection in self
-            .injections
-            .values_mut()
-            .filter(|injection| injection.sources.contains(&source))
+        for injection in self.injections.values_mut().filter(|injection| injection.sources.contains(&source))
         {
             injection.socket.send(&request);
         }
@@ -457,11 +427,7 @@ impl State {
             if due {
                 let spread = 0.9 + 0.2 * ((transport.number as f64 * 0.618 + now) % 1.0);
                 let publishes = !transport.sources.is_empty() || !transport.compound_sent;
-                let interval = if publishes {
-                    REPORT_INTERVAL
-                } else {
-                    VIEWER_INTERVAL
-                };
+                let interval = if publishes { REPORT_INTERVAL } else { VIEWER_INTERVAL };
                 transport.report_at = now + interval * spread;
             }
             if transport.untold {
@@ -508,15 +474,10 @@ impl State {
                 };
                 let (packets, octets) = (peer.packets, peer.octets);
                 let ntp_time = ntp::from_unix(wallclock);
-                write_sender_report(
-                    &mut data, peer.ssrc, ntp_time, timestamp, packets, octets, &blocks,
-                );
+                write_sender_report(&mut data, peer.ssrc, ntp_time, timestamp, packets, octets, &blocks);
                 blocks.clear();
             }
-            for peer in group
-                .iter()
-                .filter_map(|sink| self.sinks.get(*sink).and_then(Sink::peer))
-            {
+            for peer in group.iter().filter_map(|sink| self.sinks.get(*sink).and_then(Sink::peer)) {
                 data.extend_from_slice(&peer.description);
             }
             data.append(&mut extra);
@@ -537,30 +498,18 @@ impl State {
         let Some(transport) = self.transports.get_mut(key) else {
             return Vec::new();
         };
-        let block = |ssrc| {
-            transport
-                .streams
-                .get_mut(&ssrc)?
-                .reception
-                .report_block(ssrc, now)
-        };
+        let block = |ssrc| transport.streams.get_mut(&ssrc)?.reception.report_block(ssrc, now);
         settled.into_iter().filter_map(block).collect()
     }
 
     /// Whether every layer of this layer's source is known by SSRC (and reports can no longer lose us names).
     fn all_seen(&self, key: TransportKey, layer: LayerKey) -> bool {
-        let source = self
-            .layers
-            .get(layer)
-            .and_then(|layer| self.sources.get(layer.source));
+        let source = self.layers.get(layer).and_then(|layer| self.sources.get(layer.source));
         let (Some(source), Some(transport)) = (source, self.transports.get(key)) else {
             return false;
         };
         let seen = |layer: &LayerKey| {
-            transport
-                .streams
-                .values()
-                .any(|stream| stream.layer == *layer && !stream.repair)
+            transport.streams.values().any(|stream| stream.layer == *layer && !stream.repair)
         };
         source.layers.iter().all(seen)
     }
@@ -572,22 +521,9 @@ impl State {
         };
         if let Some((ssrc, middle, at)) = transport.reference.take() {
             let delay = ((now - at) * 65_536.0).round() as i64 as u32;
-            write_dlrr(
-                &mut extra,
-                transport.feedback_ssrc,
-                &[DlrrItem {
-                    ssrc,
-                    last_rr: middle,
-                    delay,
-                }],
-            );
+            write_dlrr(&mut extra, transport.feedback_ssrc, &[DlrrItem { ssrc, last_rr: middle, delay }]);
         }
-        if let Some(worst) = blocks
-            .iter()
-            .map(|block| block.fraction_lost)
-            .max()
-            .filter(|_| transport.remb)
-        {
+        if let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max().filter(|_| transport.remb) {
             let received = transport.receive_rate.bits;
             let rate = transport.allowed.update(received, f64::from(worst) / 256.0);
             let ssrcs: Vec<u32> = blocks.iter().map(|block| block.ssrc).collect();

@@ -41,12 +41,7 @@ fn pieces<'a>(payload: &'a [u8], mut seen: impl FnMut(Piece<'a>)) -> Result<(), 
                 if !is_unit(checked(header)?) {
                     return Err(Malformed("aggregated NAL type"));
                 }
-                seen(Piece {
-                    header,
-                    body,
-                    first: true,
-                    last: true,
-                });
+                seen(Piece { header, body, first: true, last: true });
                 rest = behind;
             }
         }
@@ -61,19 +56,9 @@ fn pieces<'a>(payload: &'a [u8], mut seen: impl FnMut(Piece<'a>)) -> Result<(), 
                 return Err(Malformed("fragmented NAL type"));
             }
             let header = header & 0xE0 | flags & 0x1F;
-            seen(Piece {
-                header,
-                body,
-                first: flags & 0x80 != 0,
-                last: flags & 0x40 != 0,
-            });
+            seen(Piece { header, body, first: flags & 0x80 != 0, last: flags & 0x40 != 0 });
         }
-        kind if is_unit(kind) => seen(Piece {
-            header,
-            body,
-            first: true,
-            last: true,
-        }),
+        kind if is_unit(kind) => seen(Piece { header, body, first: true, last: true }),
         _ => return Err(Malformed("NAL type")),
     }
     Ok(())
@@ -246,10 +231,7 @@ mod tests {
         let mut detector = KeyFrameDetector::new(); // periodic intra refresh
         let stap = aggregate(&[SPS, PPS]);
         for timestamp in (0..30_000).step_by(3_000) {
-            check(
-                &mut detector,
-                &[(timestamp, &stap, Some(Here)), (timestamp, SLICE, None)],
-            );
+            check(&mut detector, &[(timestamp, &stap, Some(Here)), (timestamp, SLICE, None)]);
         }
     }
 
@@ -263,10 +245,7 @@ mod tests {
     #[test]
     fn fragments_of_an_sps() {
         let mut detector = KeyFrameDetector::new();
-        check(
-            &mut detector,
-            &[(0, b"\x7c\x07abc", None), (1, b"\x7c\x87abc", Some(Here))],
-        );
+        check(&mut detector, &[(0, b"\x7c\x07abc", None), (1, b"\x7c\x87abc", Some(Here))]);
         assert_eq!(detector.sps, None); // never whole
         check(&mut detector, &[(2, b"\x7c\xc7abc", Some(Here))]);
         assert_eq!(detector.sps.as_deref(), Some(&b"\x67abc"[..]));

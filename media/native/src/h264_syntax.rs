@@ -29,10 +29,7 @@ pub fn parse_sps(unit: &[u8]) -> Result<SequenceParameters, Malformed> {
     if header & 0x1F != SPS {
         return Err(Malformed("not an SPS"));
     }
-    let mut bits = Bits {
-        data: unescape(rest),
-        at: 0,
-    };
+    let mut bits = Bits { data: unescape(rest), at: 0 };
     let profile = bits.take(8)? as u8;
     bits.take(16)?; // constraints, level
     bits.golomb("SPS id", 31)?;
@@ -85,11 +82,7 @@ pub fn parse_sps(unit: &[u8]) -> Result<SequenceParameters, Malformed> {
             *side = bits.golomb("cropping", MAX_SIDE as u64)? as i32;
         }
     }
-    let unit_x = if separate_planes || matches!(chroma_format, 0 | 3) {
-        1
-    } else {
-        2
-    };
+    let unit_x = if separate_planes || matches!(chroma_format, 0 | 3) { 1 } else { 2 };
     let unit_y = if chroma_format == 1 { 2 } else { 1 } * if progressive { 1 } else { 2 };
     let width = 16 * columns - unit_x * (cropped[0] + cropped[1]);
     let height = 16 * rows - unit_y * (cropped[2] + cropped[3]);
@@ -111,10 +104,7 @@ impl Bits {
     fn take(&mut self, count: usize) -> Result<u64, Malformed> {
         let end = self.at + count;
         let last = end.div_ceil(8);
-        let bytes = self
-            .data
-            .get(self.at / 8..last)
-            .ok_or(Malformed("H.264 syntax is cut short"))?;
+        let bytes = self.data.get(self.at / 8..last).ok_or(Malformed("H.264 syntax is cut short"))?;
         let value = bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
         self.at = end;
         Ok(value >> (8 * last - end) & ((1 << count) - 1))
@@ -143,11 +133,7 @@ impl Bits {
     /// se(v).
     fn signed_golomb(&mut self) -> Result<i64, Malformed> {
         let value = self.golomb("signed value", 0xFFFF_FFFF)? as i64;
-        Ok(if value & 1 == 1 {
-            (value + 1) / 2
-        } else {
-            -(value / 2)
-        })
+        Ok(if value & 1 == 1 { (value + 1) / 2 } else { -(value / 2) })
     }
 
     /// A number of macroblocks along one side.
@@ -208,10 +194,7 @@ mod tests {
             ("67640028acd94078044fdc20000003002000000643e2c5b2c0", (1920, 1080)),
             ("674d400dd901609684000003000400000300c83c50a920", (352, 288)),
             ("6742c01eda0360f79b84000003000400000300ca3c58ba80", (854, 480)),
-            (
-                "67f4001f919b280a00b7ddc2000003000200000300781e30632c",
-                (1278, 718),
-            ),
+            ("67f4001f919b280a00b7ddc2000003000200000300781e30632c", (1278, 718)),
             ("677a001ebcd940a03da10000030001000003003c0f162d96", (640, 480)),
             (
                 "6764000dacd941419f9f02b5010101a50000030001000003003c602001e840007a13930c01e28532c0",
@@ -262,10 +245,7 @@ mod tests {
 
     #[test]
     fn emulation_prevention() {
-        assert_eq!(
-            unescape(b"\0\0\x03\x01\0\0\x03\0\0\x03\x03"),
-            b"\0\0\x01\0\0\0\0\x03"
-        );
+        assert_eq!(unescape(b"\0\0\x03\x01\0\0\x03\0\0\x03\x03"), b"\0\0\x01\0\0\0\0\x03");
         assert_eq!(unescape(b"\0\0\0\x03\0\x03"), b"\0\0\0\0\x03");
     }
 

@@ -66,12 +66,7 @@ impl<T> History<T> {
         let serial = self.first + self.entries.len() as u64;
         let bucket = self.bucket(number);
         let older = std::mem::replace(&mut self.newest[bucket], serial);
-        self.entries.push_back(Entry {
-            number,
-            time: now,
-            older,
-            packet,
-        });
+        self.entries.push_back(Entry { number, time: now, older, packet });
         if self.entries.len() > self.max_packets {
             self.drop_first();
         }

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod arrivals;
+pub mod arriving;
 pub mod association;
 pub mod bounds;
 pub mod commands;
@@ -17,7 +18,9 @@ pub mod feed;
 pub mod feedback;
 pub mod h264;
 pub mod h264_syntax;
+pub mod handle;
 pub mod history;
+pub mod layer;
 pub mod messages;
 pub mod nack;
 pub mod ntp;
@@ -32,6 +35,7 @@ pub mod records;
 pub mod red;
 pub mod rewrite;
 pub mod rtcp;
+pub mod sending;
 pub mod sequence;
 pub mod sink;
 pub mod snapshot;

@@ -197,24 +197,9 @@ impl ExtensionIdsMessage {
                 return None;
             }
         }
-        let [
-            mid,
-            rid,
-            repaired_rid,
-            transport_cc,
-            abs_send_time,
-            audio_level,
-            orientation,
-        ] = all.map(|ident| ident as u8);
-        Some(ExtensionIds {
-            mid,
-            rid,
-            repaired_rid,
-            transport_cc,
-            abs_send_time,
-            audio_level,
-            orientation,
-        })
+        let [mid, rid, repaired_rid, transport_cc, abs_send_time, audio_level, orientation] =
+            all.map(|ident| ident as u8);
+        Some(ExtensionIds { mid, rid, repaired_rid, transport_cc, abs_send_time, audio_level, orientation })
     }
 }
 
@@ -609,22 +594,12 @@ pub struct Ack {
 impl Ack {
     /// Everything was applied.
     pub fn applied(number: i64, ports: Vec<u16>) -> Self {
-        Self {
-            number,
-            error: String::new(),
-            command: -1,
-            ports,
-        }
+        Self { number, error: String::new(), command: -1, ports }
     }
 
     /// Nothing was applied, because of one command.
     pub fn refused(number: i64, command: usize, error: impl Into<String>) -> Self {
-        Self {
-            number,
-            error: error.into(),
-            command: i64::try_from(command).unwrap_or(-1),
-            ports: Vec::new(),
-        }
+        Self { number, error: error.into(), command: i64::try_from(command).unwrap_or(-1), ports: Vec::new() }
     }
 }
 
@@ -940,10 +915,7 @@ mod tests {
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<u32> = hex.chars().map(|digit| digit.to_digit(16).unwrap()).collect();
-        digits
-            .chunks(2)
-            .map(|pair| (pair[0] * 16 + pair[1]) as u8)
-            .collect()
+        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
     }
 
     fn transaction() -> Vec<u8> {
@@ -955,10 +927,7 @@ mod tests {
     }
 
     fn address(host: &str, port: u32) -> Address {
-        Address {
-            host: host.into(),
-            port,
-        }
+        Address { host: host.into(), port }
     }
 
     fn path() -> Path {
@@ -989,11 +958,7 @@ mod tests {
                     transport: 2,
                     kind: TransportKind::Plain,
                     ufrags: vec!["a".into(), "b".into()],
-                    extensions: ExtensionIdsMessage {
-                        mid: 4,
-                        orientation: 300,
-                        ..Default::default()
-                    },
+                    extensions: ExtensionIdsMessage { mid: 4, orientation: 300, ..Default::default() },
                     cname: "".into(),
                     feedback_ssrc: 1,
                     budget: 0,
@@ -1004,10 +969,7 @@ mod tests {
                     remb: false,
                     max_receive_rate: 4_000_000,
                 }),
-                Command::SetUfrags(SetUfrags {
-                    transport: 2,
-                    ufrags: vec![],
-                }),
+                Command::SetUfrags(SetUfrags { transport: 2, ufrags: vec![] }),
                 Command::ValidatePath(ValidatePath {
                     transport: 2,
                     path: Path {
@@ -1024,10 +986,7 @@ mod tests {
                     send_key: (0..28).collect(),
                     receive_key: vec![255],
                 }),
-                Command::SendDatagram(SendDatagram {
-                    path: path(),
-                    data: vec![0x16, 0xfe],
-                }),
+                Command::SendDatagram(SendDatagram { path: path(), data: vec![0x16, 0xfe] }),
                 Command::RemoveTransport(RemoveTransport { transport: 2 }),
                 Command::AddSource(AddSource {
                     source: 3,
@@ -1062,31 +1021,13 @@ mod tests {
                     first_timestamp: 1 << 32,
                 }),
                 Command::RemoveSink(RemoveSink { sink: 4 }),
-                Command::SetRoutes(SetRoutes {
-                    source: 3,
-                    revision: 9,
-                    sinks: vec![4, 5],
-                }),
-                Command::SelectLayer(SelectLayer {
-                    sink: 4,
-                    layer: -1,
-                    now: true,
-                }),
-                Command::SetRate(SetRate {
-                    transport: 2,
-                    rate: 1_000_000,
-                }),
+                Command::SetRoutes(SetRoutes { source: 3, revision: 9, sinks: vec![4, 5] }),
+                Command::SelectLayer(SelectLayer { sink: 4, layer: -1, now: true }),
+                Command::SetRate(SetRate { transport: 2, rate: 1_000_000 }),
                 Command::RequestKeyFrame(RequestKeyFrame { source: 3, layer: 1 }),
-                Command::AddTap(AddTap {
-                    tap: 5,
-                    path: "/t".into(),
-                }),
+                Command::AddTap(AddTap { tap: 5, path: "/t".into() }),
                 Command::RemoveTap(RemoveTap { tap: 5 }),
-                Command::AddInjection(AddInjection {
-                    injection: 6,
-                    path: "/i".into(),
-                    sources: vec![3],
-                }),
+                Command::AddInjection(AddInjection { injection: 6, path: "/i".into(), sources: vec![3] }),
                 Command::RemoveInjection(RemoveInjection { injection: 6 }),
             ]
         );
@@ -1104,11 +1045,7 @@ mod tests {
             transport: u8,
             kind: u8,
         }
-        let bare = packed(&Bare {
-            r#type: "AddTransport",
-            transport: 1,
-            kind: 1,
-        });
+        let bare = packed(&Bare { r#type: "AddTransport", transport: 1, kind: 1 });
         let Command::AddTransport(made) = rmp_serde::from_slice(&bare).unwrap() else {
             panic!("another command");
         };
@@ -1119,15 +1056,9 @@ mod tests {
 
     #[test]
     fn unknown_commands_and_numbers_are_refused_and_the_number_is_still_told() {
-        for (from, to) in [
-            (&b"RemoveTap"[..], &b"RemoveTip"[..]),
-            (b"\xa4kind\x01", b"\xa4kind\x09"),
-        ] {
+        for (from, to) in [(&b"RemoveTap"[..], &b"RemoveTip"[..]), (b"\xa4kind\x01", b"\xa4kind\x09")] {
             let mut data = transaction();
-            let at = data
-                .windows(from.len())
-                .position(|window| window == from)
-                .unwrap();
+            let at = data.windows(from.len()).position(|window| window == from).unwrap();
             data[at..at + to.len()].copy_from_slice(to);
             assert!(decode_transaction(&data).is_err());
             assert_eq!(transaction_number(&data), 12);
@@ -1137,15 +1068,8 @@ mod tests {
 
     #[test]
     fn extension_ids_are_bytes_and_differ() {
-        let ids = |mid, rid| ExtensionIdsMessage {
-            mid,
-            rid,
-            ..Default::default()
-        };
-        assert_eq!(
-            ids(255, 1).checked().map(|checked| (checked.mid, checked.rid)),
-            Some((255, 1))
-        );
+        let ids = |mid, rid| ExtensionIdsMessage { mid, rid, ..Default::default() };
+        assert_eq!(ids(255, 1).checked().map(|checked| (checked.mid, checked.rid)), Some((255, 1)));
         for (mid, rid) in [(256, 0), (-1, 0), (3, 3)] {
             assert!(ids(mid, rid).checked().is_none());
         }
@@ -1188,47 +1112,14 @@ mod tests {
 
     fn events() -> Vec<Event> {
         vec![
-            Event::StunReceived {
-                transport: 1,
-                path: path(),
-                data: vec![0, 1],
-            },
-            Event::DtlsReceived {
-                transport: 1,
-                path: path(),
-                data: vec![],
-            },
-            Event::ConnectionClosed {
-                transport: 1,
-                path: path(),
-            },
-            Event::LayerSeen {
-                source: 1,
-                layer: 2,
-                ssrc: 0xffff_ffff,
-                codec: Codec::Opus,
-            },
-            Event::KeyFrameSeen {
-                source: 1,
-                layer: 2,
-                width: 640,
-                height: 360,
-            },
-            Event::LayerStalled {
-                source: 1,
-                layer: 2,
-                stalled: true,
-            },
-            Event::SinkStarted {
-                sink: 1,
-                source: 2,
-                layer: 0,
-            },
-            Event::SinkWaiting {
-                sink: 1,
-                source: 2,
-                reason: WAIT_REASONS[1],
-            },
+            Event::StunReceived { transport: 1, path: path(), data: vec![0, 1] },
+            Event::DtlsReceived { transport: 1, path: path(), data: vec![] },
+            Event::ConnectionClosed { transport: 1, path: path() },
+            Event::LayerSeen { source: 1, layer: 2, ssrc: 0xffff_ffff, codec: Codec::Opus },
+            Event::KeyFrameSeen { source: 1, layer: 2, width: 640, height: 360 },
+            Event::LayerStalled { source: 1, layer: 2, stalled: true },
+            Event::SinkStarted { sink: 1, source: 2, layer: 0 },
+            Event::SinkWaiting { sink: 1, source: 2, reason: WAIT_REASONS[1] },
             Event::FeedbackReceived {
                 transport: 1,
                 samples: vec![(1.5, -1.0, 1200)],
@@ -1236,22 +1127,14 @@ mod tests {
                 rtt: 0.25,
                 remb: 300_000,
             },
-            Event::VoiceActivity {
-                source: 1,
-                active: true,
-                clipped: -1.0,
-            },
+            Event::VoiceActivity { source: 1, active: true, clipped: -1.0 },
             Event::EventsDropped { count: 3 },
         ]
     }
 
     fn statistics() -> EngineStatistics {
         EngineStatistics {
-            transports: vec![TransportStatistics {
-                transport: 1,
-                rtt: 0.5,
-                ..Default::default()
-            }],
+            transports: vec![TransportStatistics { transport: 1, rtt: 0.5, ..Default::default() }],
             sources: vec![SourceStatistics {
                 source: 2,
                 layers: vec![LayerStatistics {
@@ -1261,11 +1144,7 @@ mod tests {
                 }],
                 key_frame_requests: 3,
             }],
-            sinks: vec![SinkStatistics {
-                sink: 4,
-                layer: -1,
-                ..Default::default()
-            }],
+            sinks: vec![SinkStatistics { sink: 4, layer: -1, ..Default::default() }],
             counters: BTreeMap::from([("rtp_malformed".to_string(), 5)]),
         }
     }

@@ -97,14 +97,8 @@ impl LossTracker {
             if extended > highest + 1 {
                 self.open_gap(highest + 1, extended, now);
             }
-        } else if let Ok(place) = self
-            .missing
-            .binary_search_by_key(&extended, |missing| missing.number)
-        {
-            let asked = self
-                .missing
-                .remove(place)
-                .is_some_and(|missing| missing.tries > 0);
+        } else if let Ok(place) = self.missing.binary_search_by_key(&extended, |missing| missing.number) {
+            let asked = self.missing.remove(place).is_some_and(|missing| missing.tries > 0);
             if asked {
                 self.counters.recovered += 1;
             } else {
@@ -172,10 +166,7 @@ impl LossTracker {
 
     /// A snapshot of the counters.
     pub fn statistics(&self) -> LossStatistics {
-        LossStatistics {
-            missing: self.missing.len() as u64,
-            ..self.counters
-        }
+        LossStatistics { missing: self.missing.len() as u64, ..self.counters }
     }
 
     fn open_gap(&mut self, mut first: i64, end: i64, now: f64) {
@@ -185,12 +176,7 @@ impl LossTracker {
             first = limit;
         }
         let due = now + REORDER_WAIT;
-        self.missing.extend((first..end).map(|number| Missing {
-            number,
-            since: now,
-            due,
-            tries: 0,
-        }));
+        self.missing.extend((first..end).map(|number| Missing { number, since: now, due, tries: 0 }));
         self.deadline = self.deadline.min(due);
     }
 
@@ -231,17 +217,11 @@ mod tests {
     use super::*;
 
     fn lost(numbers: &[u16]) -> Repair {
-        Repair {
-            lost: numbers.to_vec(),
-            give_up: false,
-        }
+        Repair { lost: numbers.to_vec(), give_up: false }
     }
 
     fn give_up() -> Repair {
-        Repair {
-            lost: Vec::new(),
-            give_up: true,
-        }
+        Repair { lost: Vec::new(), give_up: true }
     }
 
     fn tracker(packets: &[(u16, f64)]) -> LossTracker {
@@ -279,13 +259,7 @@ mod tests {
         let mut tracker = tracker(&[(10, 0.0), (12, 0.001), (11, 0.005)]);
         assert_eq!(tracker.next_deadline(), None);
         assert_eq!(tracker.poll(1.0, 0.1), Repair::default());
-        assert_eq!(
-            tracker.statistics(),
-            LossStatistics {
-                reordered: 1,
-                ..LossStatistics::default()
-            }
-        );
+        assert_eq!(tracker.statistics(), LossStatistics { reordered: 1, ..LossStatistics::default() });
     }
 
     #[test]
@@ -375,14 +349,7 @@ mod tests {
             seed ^= seed << 17;
             now += (seed >> 40 & 0xFF) as f64 / 1_280.0;
             let near = seed & 7 != 0;
-            tracker.received(
-                if near {
-                    (seed >> 8) as u16 & 1023
-                } else {
-                    (seed >> 8) as u16
-                },
-                now,
-            );
+            tracker.received(if near { (seed >> 8) as u16 & 1023 } else { (seed >> 8) as u16 }, now);
             if seed >> 60 == 0 {
                 tracker.key_frame((seed >> 16) as u16);
             }

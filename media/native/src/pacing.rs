@@ -110,11 +110,7 @@ impl TokenBucket {
     }
 
     fn floor(&self, kind: PacketClass) -> f64 {
-        if kind == PacketClass::Voice {
-            self.voice_floor
-        } else {
-            0.0
-        }
+        if kind == PacketClass::Voice { self.voice_floor } else { 0.0 }
     }
 
     fn refill(&mut self, now: f64) {
@@ -172,12 +168,7 @@ impl<Item> Pacer<Item> {
         Self {
             bucket: TokenBucket::new(rate_bps, now),
             budget,
-            queues: limits.map(|limit| Queue {
-                limit,
-                items: VecDeque::new(),
-                size: 0,
-                dropped: 0,
-            }),
+            queues: limits.map(|limit| Queue { limit, items: VecDeque::new(), size: 0, dropped: 0 }),
             queued: 0,
             torn: FxHashSet::default(),
         }
@@ -197,11 +188,7 @@ impl<Item> Pacer<Item> {
     ///
     /// Never past packets that wait in the same class or a higher one.
     pub fn try_spend(&mut self, size: usize, now: f64, kind: PacketClass) -> bool {
-        if self.queued > 0
-            && self.queues[..=kind as usize]
-                .iter()
-                .any(|queue| !queue.items.is_empty())
-        {
+        if self.queued > 0 && self.queues[..=kind as usize].iter().any(|queue| !queue.items.is_empty()) {
             return false;
         }
         if !self.may_spend(now, kind) {
@@ -280,15 +267,9 @@ impl<Item> Pacer<Item> {
         if self.queued == 0 {
             return None;
         }
-        let kind = PacketClass::ALL
-            .into_iter()
-            .find(|kind| !self.queues[*kind as usize].items.is_empty())?;
+        let kind = PacketClass::ALL.into_iter().find(|kind| !self.queues[*kind as usize].items.is_empty())?;
         let ready = self.bucket.ready_at(kind);
-        Some(
-            self.budget
-                .as_ref()
-                .map_or(ready, |budget| ready.max(budget.borrow().ready_at(kind))),
-        )
+        Some(self.budget.as_ref().map_or(ready, |budget| ready.max(budget.borrow().ready_at(kind))))
     }
 
     /// Bytes that wait.
@@ -323,10 +304,7 @@ impl<Item> Pacer<Item> {
 
     fn may_spend(&mut self, now: f64, kind: PacketClass) -> bool {
         self.bucket.may_spend(now, kind)
-            && self
-                .budget
-                .as_ref()
-                .is_none_or(|budget| budget.borrow_mut().may_spend(now, kind))
+            && self.budget.as_ref().is_none_or(|budget| budget.borrow_mut().may_spend(now, kind))
     }
 
     fn spend(&mut self, size: usize) {
@@ -394,13 +372,7 @@ mod tests {
     fn what_waits_leaves_in_order_of_class_and_then_of_arrival() {
         let mut pacer = pacer(80_000.0);
         passing(&mut pacer, 1_000, 0.0, Video);
-        for (kind, name) in [
-            (Probe, "p"),
-            (Video, "v1"),
-            (Video, "v2"),
-            (Repair, "r"),
-            (Voice, "a"),
-        ] {
+        for (kind, name) in [(Probe, "p"), (Video, "v1"), (Video, "v2"), (Repair, "r"), (Voice, "a")] {
             assert!(pacer.enqueue(kind, 1_000, name, 0.0, true, 0));
         }
         assert_eq!(pacer.queued_bytes(), 5_000);

@@ -14,10 +14,7 @@ use rustix::time::{
 
 const EVENTS_AT_ONCE: usize = 256;
 const TIMER: u64 = u64::MAX; // the timer's own token
-const NEVER: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
+const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Seconds on CLOCK_MONOTONIC.
 pub fn monotonic() -> f64 {
@@ -37,10 +34,7 @@ fn seconds(time: Timespec) -> f64 {
 fn timespec(instant: f64) -> Timespec {
     let whole = instant.floor();
     let nanoseconds = ((instant - whole) * 1e9).ceil() as i64;
-    Timespec {
-        tv_sec: whole as i64 + nanoseconds / 1_000_000_000,
-        tv_nsec: nanoseconds % 1_000_000_000,
-    }
+    Timespec { tv_sec: whole as i64 + nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000 }
 }
 
 /// The sockets that are waited for, each by a token below `u64::MAX`.
@@ -55,36 +49,20 @@ impl Poll {
     /// Nothing is waited for yet.
     pub fn new() -> io::Result<Poll> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let timer = timerfd_create(
-            TimerfdClockId::Monotonic,
-            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-        )?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
-        Ok(Poll {
-            epoll,
-            timer,
-            armed: None,
-            events: Vec::with_capacity(EVENTS_AT_ONCE),
-        })
+        Ok(Poll { epoll, timer, armed: None, events: Vec::with_capacity(EVENTS_AT_ONCE) })
     }
 
     /// Wait until `fd` is readable from now on. A closed descriptor is left out by itself.
     pub fn add(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
-        Ok(epoll::add(
-            &self.epoll,
-            fd,
-            EventData::new_u64(token),
-            EventFlags::IN,
-        )?)
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN)?)
     }
 
     /// Whether to wait until `fd` is writable, too.
     pub fn want_write(&self, fd: impl AsFd, token: u64, wanted: bool) -> io::Result<()> {
-        let flags = if wanted {
-            EventFlags::IN | EventFlags::OUT
-        } else {
-            EventFlags::IN
-        };
+        let flags = if wanted { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 
@@ -107,10 +85,7 @@ impl Poll {
         let over = deadline.is_some_and(|deadline| deadline <= monotonic());
         if !over && deadline != self.armed {
             let it_value = deadline.map_or(NEVER, timespec);
-            let setting = Itimerspec {
-                it_interval: NEVER,
-                it_value,
-            };
+            let setting = Itimerspec { it_interval: NEVER, it_value };
             timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &setting)?;
             self.armed = deadline;
         }
@@ -141,10 +116,7 @@ pub struct EventFd(OwnedFd);
 impl EventFd {
     /// Not signalled.
     pub fn new() -> io::Result<EventFd> {
-        Ok(EventFd(eventfd(
-            0,
-            EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC,
-        )?))
+        Ok(EventFd(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?))
     }
 
     /// The descriptor, for who waits for it elsewhere.

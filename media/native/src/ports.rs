@@ -136,9 +136,9 @@ impl State {
     pub fn congested(&self, way: &Way) -> bool {
         match &way.port {
             Port::Udp(..) => false, // a full socket drops and counts; only TCP holds back
-            Port::Tcp(listener, connection) => self
-                .connection(*listener, *connection)
-                .is_some_and(|c| c.congested),
+            Port::Tcp(listener, connection) => {
+                self.connection(*listener, *connection).is_some_and(|c| c.congested)
+            }
         }
     }
 

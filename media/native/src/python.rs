@@ -5,7 +5,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::worker::Handle;
+use crate::handle::Handle;
 
 /// The version of CONTRACT.md; `media/relay/engine_native.py` takes no other.
 pub const CONTRACT: u32 = 1;

@@ -177,20 +177,11 @@ mod tests {
     fn losses_of_an_interval_and_in_total() {
         let mut statistics = Reception::new(48_000);
         let mut packet = |sequence: u32| {
-            statistics.received(
-                sequence as u16,
-                sequence.wrapping_mul(960),
-                f64::from(sequence) * 0.02,
-            );
-            (sequence == 65_599 || sequence == 65_609)
-                .then(|| statistics.report_block(7, 2_000.0))
-                .flatten()
+            statistics.received(sequence as u16, sequence.wrapping_mul(960), f64::from(sequence) * 0.02);
+            (sequence == 65_599 || sequence == 65_609).then(|| statistics.report_block(7, 2_000.0)).flatten()
         };
-        let block = (65_500..65_600)
-            .filter(|sequence| sequence % 4 != 0)
-            .filter_map(&mut packet)
-            .last()
-            .unwrap();
+        let block =
+            (65_500..65_600).filter(|sequence| sequence % 4 != 0).filter_map(&mut packet).last().unwrap();
         assert_eq!(block.ssrc, 7);
         assert_eq!(block.highest_sequence, 65_599); // one cycle: 65536 + 63
         assert_eq!(block.cumulative_lost, 24); // 65500 itself came before the first packet received
@@ -247,12 +238,7 @@ mod tests {
         }
         let snapshot = statistics.snapshot();
         assert_eq!(
-            (
-                snapshot.highest_sequence,
-                snapshot.received,
-                snapshot.lost,
-                snapshot.restarts
-            ),
+            (snapshot.highest_sequence, snapshot.received, snapshot.lost, snapshot.restarts),
             (40_002, 2, 0, 1)
         );
     }
@@ -260,14 +246,7 @@ mod tests {
     #[test]
     fn the_limits_of_a_gap_and_of_reordering() {
         let mut statistics = Reception::new(90_000);
-        for (sequence, received) in [
-            (100, 1),
-            (3_099, 2),
-            (2_999, 2),
-            (3_000, 3),
-            (6_099, 3),
-            (6_098, 4),
-        ] {
+        for (sequence, received) in [(100, 1), (3_099, 2), (2_999, 2), (3_000, 3), (6_099, 3), (6_098, 4)] {
             statistics.received(sequence, 0, 0.0);
             assert_eq!(statistics.snapshot().received, received, "{sequence}");
         }
@@ -288,10 +267,7 @@ mod tests {
     #[test]
     fn round_trip_of_the_example_in_the_rfc() {
         // RFC 3550 6.4.1, figure 2: A = 0xb710:8000, LSR = 0xb705:2000, DLSR = 0x0005:4000 -> 6.125 s
-        assert_eq!(
-            round_trip_time(0xB705_2000, 0x0005_4000, 0x0000_B710_8000_0000),
-            Some(6.125)
-        );
+        assert_eq!(round_trip_time(0xB705_2000, 0x0005_4000, 0x0000_B710_8000_0000), Some(6.125));
     }
 
     #[test]

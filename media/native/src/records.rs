@@ -108,9 +108,7 @@ pub fn parse_batch(data: &[u8]) -> Result<Vec<RecordRef<'_>>, Malformed> {
     let mut records = Vec::new();
     let mut rest = data;
     while !rest.is_empty() {
-        let (header, after) = rest
-            .split_first_chunk::<HEADER_SIZE>()
-            .ok_or(Malformed("header cut"))?;
+        let (header, after) = rest.split_first_chunk::<HEADER_SIZE>().ok_or(Malformed("header cut"))?;
         let (head, size) = head_of(header);
         let known = matches!(head.kind, PACKET | MAPPING | KEY_FRAME_REQUEST);
         if !known || (head.kind == PACKET && !CODECS.contains(&head.codec)) {
@@ -171,11 +169,7 @@ impl RecordSocket {
         bind(&listening, &SocketAddrUnix::new(path)?)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         listen(&listening, 1)?;
-        Ok(RecordSocket {
-            path: path.to_owned(),
-            listening,
-            peer: None,
-        })
+        Ok(RecordSocket { path: path.to_owned(), listening, peer: None })
     }
 
     /// The listening socket.
@@ -204,9 +198,7 @@ impl RecordSocket {
 
     /// One message; false when nobody reads or the reader is slow.
     pub fn send(&self, data: &[u8]) -> bool {
-        self.peer
-            .as_ref()
-            .is_some_and(|peer| send(peer, data, SendFlags::NOSIGNAL).is_ok())
+        self.peer.as_ref().is_some_and(|peer| send(peer, data, SendFlags::NOSIGNAL).is_ok())
     }
 
     /// The next message, in place of what `into` has.
@@ -275,27 +267,13 @@ mod tests {
         let mut out = Vec::new();
         write_record(&mut out, &EXAMPLE, b"ab");
         assert_eq!(out, BYTES);
-        let expected = RecordRef {
-            head: EXAMPLE,
-            payload: b"ab",
-        };
+        let expected = RecordRef { head: EXAMPLE, payload: b"ab" };
         assert_eq!(parse_batch(&BYTES.repeat(3)).unwrap(), [expected; 3]);
         assert_eq!(parse_batch(b"").unwrap(), []);
-        let before = RecordHead {
-            kind: MAPPING,
-            sequence: -1,
-            time_ns: -2,
-            ..RecordHead::default()
-        };
+        let before = RecordHead { kind: MAPPING, sequence: -1, time_ns: -2, ..RecordHead::default() };
         let mut out = Vec::new();
         write_record(&mut out, &before, b"");
-        assert_eq!(
-            parse_batch(&out).unwrap(),
-            [RecordRef {
-                head: before,
-                payload: b""
-            }]
-        );
+        assert_eq!(parse_batch(&out).unwrap(), [RecordRef { head: before, payload: b"" }]);
     }
 
     #[test]
@@ -329,12 +307,8 @@ mod tests {
                 data[at] = next() as u8;
             }
             data.truncate(next() as usize % 120);
-            let total: usize = parse_batch(&data).map_or(0, |records| {
-                records
-                    .iter()
-                    .map(|record| HEADER_SIZE + record.payload.len())
-                    .sum()
-            });
+            let total: usize = parse_batch(&data)
+                .map_or(0, |records| records.iter().map(|record| HEADER_SIZE + record.payload.len()).sum());
             assert!(total == 0 || total == data.len());
         }
     }

@@ -22,18 +22,13 @@ pub struct RedBlock<'a> {
 
 /// The blocks in order, the newest last; never empty. Fails when headers or blocks reach past the payload.
 pub fn unwrap(payload: &[u8]) -> Result<Vec<RedBlock<'_>>, Malformed> {
-    let redundant = payload
-        .chunks(4)
-        .take_while(|header| header[0] & 0x80 != 0)
-        .count();
+    let redundant = payload.chunks(4).take_while(|header| header[0] & 0x80 != 0).count();
     let (headers, rest) = payload.split_at_checked(4 * redundant).ok_or(TRUNCATED)?;
     let (&payload_type, mut rest) = rest.split_first().ok_or(TRUNCATED)?;
     let mut blocks = Vec::with_capacity(redundant + 1);
     for header in headers.as_chunks::<4>().0 {
         let word = u32::from_be_bytes(*header);
-        let (block, behind) = rest
-            .split_at_checked(word as usize & MAX_LENGTH)
-            .ok_or(TRUNCATED)?;
+        let (block, behind) = rest.split_at_checked(word as usize & MAX_LENGTH).ok_or(TRUNCATED)?;
         blocks.push(RedBlock {
             payload_type: header[0] & 0x7F,
             payload: block,
@@ -41,11 +36,7 @@ pub fn unwrap(payload: &[u8]) -> Result<Vec<RedBlock<'_>>, Malformed> {
         });
         rest = behind;
     }
-    blocks.push(RedBlock {
-        payload_type,
-        payload: rest,
-        timestamp_offset: 0,
-    });
+    blocks.push(RedBlock { payload_type, payload: rest, timestamp_offset: 0 });
     Ok(blocks)
 }
 
@@ -77,11 +68,7 @@ mod tests {
     use super::*;
 
     fn block(payload_type: u8, payload: &[u8], timestamp_offset: u32) -> RedBlock<'_> {
-        RedBlock {
-            payload_type,
-            payload,
-            timestamp_offset,
-        }
+        RedBlock { payload_type, payload, timestamp_offset }
     }
 
     #[test]
@@ -136,15 +123,8 @@ mod tests {
         let mut read = 0;
         for _ in 0..50_000 {
             let size = next() as usize % 61;
-            let data: Vec<u8> = (0..size)
-                .map(|at| {
-                    if at % 4 > 1 {
-                        next() as u8 % 16
-                    } else {
-                        next() as u8
-                    }
-                })
-                .collect();
+            let data: Vec<u8> =
+                (0..size).map(|at| if at % 4 > 1 { next() as u8 % 16 } else { next() as u8 }).collect();
             if let Ok(blocks) = unwrap(&data) {
                 read += 1;
                 let (newest, redundant) = blocks.split_last().unwrap();

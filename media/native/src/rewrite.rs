@@ -67,12 +67,7 @@ impl Stretch {
 
     /// The relation that goes on behind packets dropped on purpose; pictures keep their numbers.
     pub fn after_drop(&self, first_number: i64, first_out: i64) -> Self {
-        Self {
-            first_number,
-            first_out,
-            offset: first_out - first_number,
-            ..self.clone()
-        }
+        Self { first_number, first_out, offset: first_out - first_number, ..self.clone() }
     }
 }
 
@@ -90,11 +85,7 @@ impl StretchLog {
 
     /// A stretch that begins where the last one ended. One that was never used is replaced.
     pub fn append(&mut self, stretch: Rc<Stretch>) {
-        if self
-            .stretches
-            .back()
-            .is_some_and(|last| last.first_out == stretch.first_out)
-        {
+        if self.stretches.back().is_some_and(|last| last.first_out == stretch.first_out) {
             self.stretches.pop_back();
         }
         if self.stretches.len() == MAX_STRETCHES {
@@ -105,11 +96,7 @@ impl StretchLog {
 
     /// The stretch in which the extended outgoing number `out` was sent.
     pub fn by_out(&self, out: i64) -> Option<Rc<Stretch>> {
-        self.stretches
-            .iter()
-            .rev()
-            .find(|stretch| out >= stretch.first_out)
-            .cloned()
+        self.stretches.iter().rev().find(|stretch| out >= stretch.first_out).cloned()
     }
 
     /// The stretch to which a late packet of the layer being forwarded belongs.
@@ -290,11 +277,7 @@ mod tests {
     #[test]
     fn a_stretch_log_finds_both_ways() {
         let dropped = Stretch::new(1, 100, 1000, 7).after_drop(110, 1005);
-        let log = log([
-            Stretch::new(1, 100, 1000, 0),
-            dropped,
-            Stretch::new(2, 500, 1020, 0),
-        ]);
+        let log = log([Stretch::new(1, 100, 1000, 0), dropped, Stretch::new(2, 500, 1020, 0)]);
         assert!(log.by_out(999).is_none());
         let found = log.by_out(1004).unwrap();
         assert_eq!((found.layer, 1004 - found.offset), (1, 104));
@@ -358,14 +341,8 @@ mod tests {
         assert_eq!(*squeeze(&[u32::MAX, 3], 5, 1), [(3, 5), (u32::MAX, 4)]);
         assert_eq!(*squeeze(&[7, 8, 7], 5, 1), [(7, 5), (8, 4)]);
         assert!(squeeze(&[], 5, 1).is_empty());
-        let stretch = Stretch {
-            squeezed: Some(squeezed),
-            ..Stretch::new(1, 0, 0, u32::MAX)
-        }
-        .after_drop(3, 1);
-        assert_eq!(
-            [10, 30, 40].map(|stamp| stretch.timestamp(stamp)),
-            [u32::MAX - 194, 5, 39]
-        );
+        let stretch =
+            Stretch { squeezed: Some(squeezed), ..Stretch::new(1, 0, 0, u32::MAX) }.after_drop(3, 1);
+        assert_eq!([10, 30, 40].map(|stamp| stretch.timestamp(stamp)), [u32::MAX - 194, 5, 39]);
     }
 }

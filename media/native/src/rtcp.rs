@@ -236,10 +236,7 @@ fn parse_sender_report(count: u8, mut body: Reader) -> Result<Packet, Malformed>
 }
 
 fn parse_receiver_report(count: u8, mut body: Reader) -> Result<Packet, Malformed> {
-    Ok(Packet::ReceiverReport {
-        ssrc: body.word("receiver report")?,
-        reports: body.blocks(count)?,
-    })
+    Ok(Packet::ReceiverReport { ssrc: body.word("receiver report")?, reports: body.blocks(count)? })
 }
 
 fn parse_source_description(count: u8, mut body: Reader) -> Result<Packet, Malformed> {
@@ -286,11 +283,7 @@ fn parse_extended_report(mut body: Reader) -> Result<Packet, Malformed> {
             }
         }
     }
-    Ok(Packet::ExtendedReport {
-        ssrc,
-        reference_time,
-        dlrr,
-    })
+    Ok(Packet::ExtendedReport { ssrc, reference_time, dlrr })
 }
 
 fn parse_transport_feedback(form: u8, mut body: Reader, packet: &[u8]) -> Result<Option<Packet>, Malformed> {
@@ -299,11 +292,7 @@ fn parse_transport_feedback(form: u8, mut body: Reader, packet: &[u8]) -> Result
         1 => parse_nack(sender_ssrc, media_ssrc, body.0).map(Some),
         15 => {
             let empty = twcc::check_body(body.0)?;
-            Ok(Some(Packet::TransportFeedback(without(
-                packet,
-                body.0.len(),
-                &empty,
-            ))))
+            Ok(Some(Packet::TransportFeedback(without(packet, body.0.len(), &empty))))
         }
         _ => Ok(None),
     }
@@ -341,20 +330,13 @@ fn parse_nack(sender_ssrc: u32, media_ssrc: u32, body: &[u8]) -> Result<Packet, 
             following &= following - 1;
         }
     }
-    Ok(Packet::Nack {
-        sender_ssrc,
-        media_ssrc,
-        lost,
-    })
+    Ok(Packet::Nack { sender_ssrc, media_ssrc, lost })
 }
 
 fn parse_payload_feedback(form: u8, mut body: Reader) -> Result<Option<Packet>, Malformed> {
     let (sender_ssrc, media_ssrc) = (body.word("feedback")?, body.word("feedback")?);
     match form {
-        1 => Ok(Some(Packet::Pli {
-            sender_ssrc,
-            media_ssrc,
-        })),
+        1 => Ok(Some(Packet::Pli { sender_ssrc, media_ssrc })),
         4 => {
             let (entries, rest) = body.0.as_chunks();
             if entries.is_empty() || !rest.is_empty() {
@@ -363,10 +345,7 @@ fn parse_payload_feedback(form: u8, mut body: Reader) -> Result<Option<Packet>, 
             let requests = entries
                 .iter()
                 .map(|&[a, b, c, d, sequence, ..]: &[u8; 8]| (u32::from_be_bytes([a, b, c, d]), sequence));
-            Ok(Some(Packet::Fir {
-                sender_ssrc,
-                requests: requests.collect(),
-            }))
+            Ok(Some(Packet::Fir { sender_ssrc, requests: requests.collect() }))
         }
         15 => parse_remb(sender_ssrc, body),
         _ => Ok(None),
@@ -382,16 +361,8 @@ fn parse_remb(sender_ssrc: u32, mut body: Reader) -> Result<Option<Packet>, Malf
     let ssrcs = body.words((rate >> 24) as usize, "REMB sources")?;
     let (mantissa, exponent) = (u64::from(rate & 0x3_FFFF), rate >> 18 & 0x3F);
     let most = i64::MAX as u64;
-    let bitrate = if mantissa.leading_zeros() < exponent {
-        most
-    } else {
-        (mantissa << exponent).min(most)
-    };
-    Ok(Some(Packet::Remb {
-        sender_ssrc,
-        bitrate,
-        ssrcs,
-    }))
+    let bitrate = if mantissa.leading_zeros() < exponent { most } else { (mantissa << exponent).min(most) };
+    Ok(Some(Packet::Remb { sender_ssrc, bitrate, ssrcs }))
 }
 
 // ---------------------------------------------------------------- writing
@@ -472,9 +443,7 @@ pub fn write_sdes_cname(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
 /// Append a BYE without a reason (RFC 3550 6.6). Of `ssrcs` the first 31 are written.
 pub fn write_bye(out: &mut Vec<u8>, ssrcs: &[u32]) {
     let ssrcs = first(ssrcs, MAX_COUNT);
-    write(out, ssrcs.len(), GOODBYE, |out| {
-        ssrcs.iter().for_each(|ssrc| put(out, *ssrc))
-    });
+    write(out, ssrcs.len(), GOODBYE, |out| ssrcs.iter().for_each(|ssrc| put(out, *ssrc)));
 }
 
 /// Append a generic NACK (RFC 4585 6.2.1) of these sequence numbers, in any order; nothing when there are
@@ -496,10 +465,7 @@ pub fn write_nack(out: &mut Vec<u8>, sender_ssrc: u32, media_ssrc: u32, lost: &[
             while let Some(place) = places.next_if(|place| place - first <= 16) {
                 following |= 1 << (place - first - 1);
             }
-            put(
-                out,
-                u32::from(first.wrapping_add(start)) << 16 | u32::from(following),
-            );
+            put(out, u32::from(first.wrapping_add(start)) << 16 | u32::from(following));
         }
     });
 }
@@ -534,10 +500,7 @@ pub fn write_remb(out: &mut Vec<u8>, sender_ssrc: u32, bitrate: u64, ssrcs: &[u3
         put(out, sender_ssrc);
         put(out, 0);
         out.extend(REMB_MARK);
-        put(
-            out,
-            (ssrcs.len() as u32) << 24 | exponent << 18 | (bitrate >> exponent) as u32,
-        );
+        put(out, (ssrcs.len() as u32) << 24 | exponent << 18 | (bitrate >> exponent) as u32);
         ssrcs.iter().for_each(|ssrc| put(out, *ssrc));
     });
 }
@@ -565,60 +528,28 @@ mod tests {
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        digits
-            .chunks(2)
-            .map(|pair| (pair[0] << 4 | pair[1]) as u8)
-            .collect()
+        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
     }
 
     /// As the writers would send it.
     fn written(packet: &Packet) -> Vec<u8> {
         let mut out = Vec::new();
         match packet {
-            Packet::SenderReport {
-                ssrc,
-                ntp_time,
-                rtp_timestamp,
-                packet_count,
-                octet_count,
-                reports,
-            } => {
+            Packet::SenderReport { ssrc, ntp_time, rtp_timestamp, packet_count, octet_count, reports } => {
                 let counts = (u64::from(*packet_count), u64::from(*octet_count));
-                write_sender_report(
-                    &mut out,
-                    *ssrc,
-                    *ntp_time,
-                    *rtp_timestamp,
-                    counts.0,
-                    counts.1,
-                    reports,
-                );
+                write_sender_report(&mut out, *ssrc, *ntp_time, *rtp_timestamp, counts.0, counts.1, reports);
             }
             Packet::ReceiverReport { ssrc, reports } => write_receiver_report(&mut out, *ssrc, reports),
             Packet::Bye { ssrcs } => write_bye(&mut out, ssrcs),
-            Packet::Nack {
-                sender_ssrc,
-                media_ssrc,
-                lost,
-            } => write_nack(&mut out, *sender_ssrc, *media_ssrc, lost),
-            Packet::Pli {
-                sender_ssrc,
-                media_ssrc,
-            } => write_pli(&mut out, *sender_ssrc, *media_ssrc),
-            Packet::Fir {
-                sender_ssrc,
-                requests,
-            } => write_fir(&mut out, *sender_ssrc, requests),
-            Packet::Remb {
-                sender_ssrc,
-                bitrate,
-                ssrcs,
-            } => write_remb(&mut out, *sender_ssrc, *bitrate, ssrcs),
-            Packet::ExtendedReport {
-                ssrc,
-                reference_time: None,
-                dlrr,
-            } => write_dlrr(&mut out, *ssrc, dlrr),
+            Packet::Nack { sender_ssrc, media_ssrc, lost } => {
+                write_nack(&mut out, *sender_ssrc, *media_ssrc, lost)
+            }
+            Packet::Pli { sender_ssrc, media_ssrc } => write_pli(&mut out, *sender_ssrc, *media_ssrc),
+            Packet::Fir { sender_ssrc, requests } => write_fir(&mut out, *sender_ssrc, requests),
+            Packet::Remb { sender_ssrc, bitrate, ssrcs } => {
+                write_remb(&mut out, *sender_ssrc, *bitrate, ssrcs)
+            }
+            Packet::ExtendedReport { ssrc, reference_time: None, dlrr } => write_dlrr(&mut out, *ssrc, dlrr),
             Packet::TransportFeedback(data) => out.extend(data),
             Packet::ExtendedReport { .. } | Packet::Other => {}
         }
@@ -641,40 +572,20 @@ mod tests {
         vec![
             (
                 "81CD0003 11111111 DEADBEEF 00648005",
-                Packet::Nack {
-                    sender_ssrc,
-                    media_ssrc,
-                    lost: vec![100, 101, 103, 116],
-                },
+                Packet::Nack { sender_ssrc, media_ssrc, lost: vec![100, 101, 103, 116] },
             ),
-            (
-                "81CE0002 11111111 DEADBEEF",
-                Packet::Pli {
-                    sender_ssrc,
-                    media_ssrc,
-                },
-            ),
+            ("81CE0002 11111111 DEADBEEF", Packet::Pli { sender_ssrc, media_ssrc }),
             (
                 "84CE0004 11111111 00000000 DEADBEEF 07000000",
-                Packet::Fir {
-                    sender_ssrc,
-                    requests: vec![(media_ssrc, 7)],
-                },
+                Packet::Fir { sender_ssrc, requests: vec![(media_ssrc, 7)] },
             ),
             (
                 "8FCE0005 11111111 00000000 52454D42 010EDC6C DEADBEEF",
-                Packet::Remb {
-                    sender_ssrc,
-                    bitrate: 1_500_000,
-                    ssrcs: vec![media_ssrc],
-                },
+                Packet::Remb { sender_ssrc, bitrate: 1_500_000, ssrcs: vec![media_ssrc] },
             ),
             (
                 "81C90007 11111111 DEADBEEF 19000003 0001ABCD 0000005A 12345678 00010000",
-                Packet::ReceiverReport {
-                    ssrc,
-                    reports: vec![BLOCK],
-                },
+                Packet::ReceiverReport { ssrc, reports: vec![BLOCK] },
             ),
             (
                 "80C80006 11111111 E900000080000000 00015F90 0000000A 00000400",
@@ -693,11 +604,7 @@ mod tests {
                 Packet::ExtendedReport {
                     ssrc,
                     reference_time: None,
-                    dlrr: vec![DlrrItem {
-                        ssrc: media_ssrc,
-                        last_rr: 0x8000,
-                        delay: 0x4000,
-                    }],
+                    dlrr: vec![DlrrItem { ssrc: media_ssrc, last_rr: 0x8000, delay: 0x4000 }],
                 },
             ),
         ]
@@ -728,14 +635,10 @@ mod tests {
             Ok(vec![reference])
         );
         let bye = Packet::Bye { ssrcs: vec![1] };
-        assert_eq!(
-            parse_compound(&bytes("81CB0003 00000001 05676F6E65210000")),
-            Ok(vec![bye])
-        );
-        for (cname, data) in [
-            ("ab", "81CA0003 11111111 01026162 00000000"),
-            ("", "81CA0002 11111111 01000000"),
-        ] {
+        assert_eq!(parse_compound(&bytes("81CB0003 00000001 05676F6E65210000")), Ok(vec![bye]));
+        for (cname, data) in
+            [("ab", "81CA0003 11111111 01026162 00000000"), ("", "81CA0002 11111111 01000000")]
+        {
             let mut out = vec![1, 2, 3]; // whatever was there before
             write_sdes_cname(&mut out, 0x1111_1111, cname);
             assert_eq!(out[3..], bytes(data));
@@ -766,29 +669,15 @@ mod tests {
     fn unknown_types_forms_and_blocks_are_skipped() {
         let data = "80CC0001 11111111 83CD0002 11111111 22222222 8FCE0003 11111111 00000000 41424344
                     80CF0003 11111111 01000001 AAAAAAAA 81CE0002 11111111 DEADBEEF";
-        let report = Packet::ExtendedReport {
-            ssrc: 0x1111_1111,
-            reference_time: None,
-            dlrr: vec![],
-        };
-        let pli = Packet::Pli {
-            sender_ssrc: 0x1111_1111,
-            media_ssrc: 0xDEAD_BEEF,
-        };
+        let report = Packet::ExtendedReport { ssrc: 0x1111_1111, reference_time: None, dlrr: vec![] };
+        let pli = Packet::Pli { sender_ssrc: 0x1111_1111, media_ssrc: 0xDEAD_BEEF };
         assert_eq!(parse_compound(&bytes(data)), Ok(vec![report, pli]));
     }
 
     #[test]
     fn negative_cumulative_loss() {
-        let block = ReportBlock {
-            ssrc: 1,
-            cumulative_lost: -2,
-            ..ReportBlock::default()
-        };
-        let report = Packet::ReceiverReport {
-            ssrc: 9,
-            reports: vec![block],
-        };
+        let block = ReportBlock { ssrc: 1, cumulative_lost: -2, ..ReportBlock::default() };
+        let report = Packet::ReceiverReport { ssrc: 9, reports: vec![block] };
         let data = written(&report);
         assert_eq!(data[8..16], bytes("00000001 00FFFFFE"));
         assert_eq!(parse_compound(&data), Ok(vec![report]));
@@ -798,19 +687,9 @@ mod tests {
     fn a_nack_folds_across_the_wrap_and_drops_doubles() {
         let mut data = Vec::new();
         write_nack(&mut data, 1, 2, &[2, 65534, 65535, 2, 15, 40]);
-        assert_eq!(
-            data,
-            bytes("81CD0005 00000001 00000002 FFFE0009 000F0000 00280000")
-        );
+        assert_eq!(data, bytes("81CD0005 00000001 00000002 FFFE0009 000F0000 00280000"));
         let lost = vec![65534, 65535, 2, 15, 40];
-        assert_eq!(
-            parse_compound(&data),
-            Ok(vec![Packet::Nack {
-                sender_ssrc: 1,
-                media_ssrc: 2,
-                lost
-            }])
-        );
+        assert_eq!(parse_compound(&data), Ok(vec![Packet::Nack { sender_ssrc: 1, media_ssrc: 2, lost }]));
         data.clear();
         write_nack(&mut data, 1, 2, &[]);
         assert!(data.is_empty());
@@ -827,19 +706,11 @@ mod tests {
         ] {
             let mut data = Vec::new();
             write_remb(&mut data, 1, given, &[]);
-            let remb = Packet::Remb {
-                sender_ssrc: 1,
-                bitrate: read,
-                ssrcs: vec![],
-            };
+            let remb = Packet::Remb { sender_ssrc: 1, bitrate: read, ssrcs: vec![] };
             assert_eq!(parse_compound(&data), Ok(vec![remb]));
         }
         let data = bytes("8FCE0004 00000001 00000000 52454D42 00FFFFFF");
-        let remb = Packet::Remb {
-            sender_ssrc: 1,
-            bitrate: i64::MAX as u64,
-            ssrcs: vec![],
-        };
+        let remb = Packet::Remb { sender_ssrc: 1, bitrate: i64::MAX as u64, ssrcs: vec![] };
         assert_eq!(parse_compound(&data), Ok(vec![remb]));
     }
 

@@ -1,11 +1,12 @@
 //! The engine's statistics message, made from the state on demand.
 
+use crate::layer::Layer;
 use crate::messages::{
     EngineStatistics, LayerStatistics, SinkStatistics, SourceStatistics, TransportStatistics,
 };
 use crate::poll::monotonic;
 use crate::sink::{Output, Sink};
-use crate::source::{Layer, Source};
+use crate::source::Source;
 use crate::state::{State, TransportKey};
 
 impl State {
@@ -13,26 +14,10 @@ impl State {
     pub fn snapshot(&self) -> EngineStatistics {
         let now = monotonic();
         EngineStatistics {
-            transports: self
-                .transports
-                .keys()
-                .filter_map(|key| self.transport_statistics(key))
-                .collect(),
-            sources: self
-                .sources
-                .values()
-                .map(|source| self.source_statistics(source, now))
-                .collect(),
-            sinks: self
-                .sinks
-                .values()
-                .map(|sink| self.sink_statistics(sink))
-                .collect(),
-            counters: self
-                .counters
-                .iter()
-                .map(|(name, count)| (name.to_string(), count))
-                .collect(),
+            transports: self.transports.keys().filter_map(|key| self.transport_statistics(key)).collect(),
+            sources: self.sources.values().map(|source| self.source_statistics(source, now)).collect(),
+            sinks: self.sinks.values().map(|sink| self.sink_statistics(sink)).collect(),
+            counters: self.counters.iter().map(|(name, count)| (name.to_string(), count)).collect(),
         }
     }
 
@@ -58,18 +43,13 @@ impl State {
         let layers = || source.layers.iter().filter_map(|key| self.layers.get(*key));
         SourceStatistics {
             source: source.number,
-            layers: layers()
-                .map(|layer| self.layer_statistics(source, layer, now))
-                .collect(),
+            layers: layers().map(|layer| self.layer_statistics(source, layer, now)).collect(),
             key_frame_requests: layers().map(|layer| layer.key_frame_requests).sum(),
         }
     }
 
     fn layer_statistics(&self, source: &Source, layer: &Layer, now: f64) -> LayerStatistics {
-        let owner = self
-            .transport_ids
-            .get(&source.transport)
-            .and_then(|key| self.transports.get(*key));
+        let owner = self.transport_ids.get(&source.transport).and_then(|key| self.transports.get(*key));
         let stream = owner.and_then(|owner| owner.streams.get(&layer.ssrc));
         let reception = stream.map(|stream| stream.reception.snapshot());
         LayerStatistics {
@@ -85,11 +65,7 @@ impl State {
             key_frames: layer.key_frames,
             width: layer.width.into(),
             height: layer.height.into(),
-            last_packet_age: if layer.packets > 0 {
-                now - layer.last_arrival
-            } else {
-                -1.0
-            },
+            last_packet_age: if layer.packets > 0 { now - layer.last_arrival } else { -1.0 },
         }
     }
 
@@ -113,12 +89,9 @@ impl State {
                 key_frame_requests: peer.key_frame_requests,
                 ..common
             },
-            Output::Tap(tap) => SinkStatistics {
-                packets: tap.packets,
-                bytes: tap.octets,
-                dropped: tap.dropped,
-                ..common
-            },
+            Output::Tap(tap) => {
+                SinkStatistics { packets: tap.packets, bytes: tap.octets, dropped: tap.dropped, ..common }
+            }
         }
     }
 }

@@ -76,15 +76,9 @@ impl Spurt {
     /// The source got a route: what leaves first. What is older than `hold` is too late.
     pub fn routed(&mut self, now: f64) -> Vec<Rc<MediaPacket>> {
         let horizon = now - self.hold;
-        let held: Vec<_> = self
-            .held
-            .drain(..)
-            .filter(|packet| packet.arrival >= horizon)
-            .collect();
+        let held: Vec<_> = self.held.drain(..).filter(|packet| packet.arrival >= horizon).collect();
         if self.active && self.clipped == NEVER_ROUTED {
-            let lost = held
-                .first()
-                .map_or(0, |first| difference32(first.timestamp, self.began).max(0));
+            let lost = held.first().map_or(0, |first| difference32(first.timestamp, self.began).max(0));
             self.clipped = f64::from(lost) / f64::from(self.clock_rate);
         }
         held
@@ -129,11 +123,7 @@ mod tests {
     /// 20 ms packets; the time of the last one.
     fn speak(spurt: &mut Spurt, first: i64, last: i64, start: f64, routed: bool) -> f64 {
         for number in first..=last {
-            spurt.received(
-                packet(number, start + 0.02 * (number - first) as f64),
-                48_000,
-                routed,
-            );
+            spurt.received(packet(number, start + 0.02 * (number - first) as f64), 48_000, routed);
         }
         start + 0.02 * (last - first) as f64
     }

@@ -80,10 +80,7 @@ struct Window<const WORDS: usize> {
 
 impl<const WORDS: usize> Default for Window<WORDS> {
     fn default() -> Self {
-        Self {
-            top: 0,
-            words: [0; WORDS],
-        }
+        Self { top: 0, words: [0; WORDS] }
     }
 }
 
@@ -151,15 +148,8 @@ struct Received {
 /// The session keys of RTP or of RTCP.
 #[allow(clippy::large_enum_variant)] // there is one per direction
 enum Cipher {
-    Counter {
-        aes: Aes128,
-        mac: Hmac<Sha1>,
-        salt: [u8; 14],
-    },
-    Gcm {
-        key: LessSafeKey,
-        salt: [u8; 12],
-    },
+    Counter { aes: Aes128, mac: Hmac<Sha1>, salt: [u8; 14] },
+    Gcm { key: LessSafeKey, salt: [u8; 12] },
 }
 
 /// Derive `N` bytes for one label (RFC 3711 4.3), the key derivation rate being 0.
@@ -202,10 +192,7 @@ impl Cipher {
 
     fn gcm(key: &[u8; 16], salt: [u8; 12]) -> Result<Self, SrtpError> {
         let key = UnboundKey::new(&AES_128_GCM, key).map_err(|_| SrtpError::Key)?;
-        Ok(Self::Gcm {
-            key: LessSafeKey::new(key),
-            salt,
-        })
+        Ok(Self::Gcm { key: LessSafeKey::new(key), salt })
     }
 
     /// Protect `packet[..len]`, of which `header` bytes stay readable; the tag goes behind it, into the rest.
@@ -214,10 +201,7 @@ impl Cipher {
         match self {
             Self::Counter { aes, mac, salt } => {
                 count(aes, salt, ssrc, index, &mut packet[header..]);
-                let mac = mac
-                    .clone()
-                    .chain_update(packet)
-                    .chain_update(rollovers(index).to_be_bytes());
+                let mac = mac.clone().chain_update(packet).chain_update(rollovers(index).to_be_bytes());
                 tag.copy_from_slice(&mac.finalize().into_bytes()[..CM_TAG]);
                 Ok(())
             }
@@ -475,10 +459,7 @@ impl Unprotector {
     /// Check and decrypt an RTP packet and tell the length without its tag. After an error its bytes are worthless.
     pub fn unprotect_rtp(&mut self, buffer: &mut [u8]) -> Result<usize, SrtpError> {
         let (sequence, ssrc, header) = rtp_header(buffer)?;
-        let len = buffer
-            .len()
-            .checked_sub(self.rtp.tag())
-            .ok_or(SrtpError::Malformed)?;
+        let len = buffer.len().checked_sub(self.rtp.tag()).ok_or(SrtpError::Malformed)?;
         if header > len {
             return Err(SrtpError::Malformed);
         }
@@ -504,9 +485,7 @@ impl Unprotector {
         if len < RTCP_HEADER {
             return Err(SrtpError::Malformed);
         }
-        let word = buffer
-            .get(self.rtcp.rtcp_index(buffer.len())..)
-            .and_then(<[u8]>::first_chunk);
+        let word = buffer.get(self.rtcp.rtcp_index(buffer.len())..).and_then(<[u8]>::first_chunk);
         let word = u32::from_be_bytes(*word.ok_or(SrtpError::Malformed)?);
         if word & ENCRYPTED == 0 {
             return Err(SrtpError::Unauthenticated);
@@ -530,18 +509,12 @@ mod tests {
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        digits
-            .chunks(2)
-            .map(|pair| (pair[0] * 16 + pair[1]) as u8)
-            .collect()
+        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
     }
 
     fn pair(profile: SrtpProfile) -> (Protector, Unprotector) {
         let key: Vec<u8> = (0..key_length(profile) as u8).collect();
-        (
-            Protector::new(profile, &key).unwrap(),
-            Unprotector::new(profile, &key).unwrap(),
-        )
+        (Protector::new(profile, &key).unwrap(), Unprotector::new(profile, &key).unwrap())
     }
 
     fn rtp(sequence: u16) -> Vec<u8> {
@@ -588,14 +561,8 @@ mod tests {
         let master = bytes("e1f97a0d3e018be0d64fa32c06de4139");
         let master = Aes128::new_from_slice(&master).unwrap();
         let salt = bytes("0ec675ad498afeebb6960b3aabe6").try_into().unwrap();
-        assert_eq!(
-            derive::<16>(&master, &salt, 0)[..],
-            bytes("c61e7a93744f39ee10734afe3ff7a087")
-        );
-        assert_eq!(
-            derive::<14>(&master, &salt, 2)[..],
-            bytes("30cbbc08863d8c85d49db34a9ae1")
-        );
+        assert_eq!(derive::<16>(&master, &salt, 0)[..], bytes("c61e7a93744f39ee10734afe3ff7a087"));
+        assert_eq!(derive::<14>(&master, &salt, 2)[..], bytes("30cbbc08863d8c85d49db34a9ae1"));
         assert_eq!(
             derive::<94>(&master, &salt, 1)[..],
             bytes(
@@ -612,11 +579,8 @@ mod tests {
 
     #[test]
     fn rtp_is_that_of_rfc_7714_16() {
-        let plain = [
-            &bytes("8040f17b 8041f8d3 5501a0b2")[..],
-            b"Gallia est omnis divisa in partes tres",
-        ]
-        .concat();
+        let plain =
+            [&bytes("8040f17b 8041f8d3 5501a0b2")[..], b"Gallia est omnis divisa in partes tres"].concat();
         let mut packet = [&plain[..], &[0; 16]].concat();
         rfc_7714().seal_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b).unwrap();
         assert_eq!(
@@ -696,10 +660,7 @@ mod tests {
                 let sent = protected_rtcp(&mut protector, &rtcp());
                 assert_eq!(sent[8..], bytes(expected));
                 assert_eq!(unprotected_rtcp(&mut unprotector, &sent), Ok(rtcp()));
-                assert_eq!(
-                    unprotected_rtcp(&mut unprotector, &sent),
-                    Err(SrtpError::Replayed)
-                );
+                assert_eq!(unprotected_rtcp(&mut unprotector, &sent), Err(SrtpError::Replayed));
             }
         }
     }
@@ -708,14 +669,10 @@ mod tests {
     fn a_packet_is_received_once_and_an_old_one_not_at_all() {
         for profile in PROFILES {
             let (mut protector, mut unprotector) = pair(profile);
-            let sent: Vec<_> = (100..1125)
-                .map(|sequence| protected(&mut protector, &rtp(sequence)).unwrap())
-                .collect();
+            let sent: Vec<_> =
+                (100..1125).map(|sequence| protected(&mut protector, &rtp(sequence)).unwrap()).collect();
             assert!(unprotected(&mut unprotector, &sent[1024]).is_ok());
-            assert_eq!(
-                unprotected(&mut unprotector, &sent[1024]),
-                Err(SrtpError::Replayed)
-            );
+            assert_eq!(unprotected(&mut unprotector, &sent[1024]), Err(SrtpError::Replayed));
             assert_eq!(unprotected(&mut unprotector, &sent[0]), Err(SrtpError::Replayed));
             assert!(unprotected(&mut unprotector, &sent[1]).is_ok());
             assert_eq!(unprotected(&mut unprotector, &sent[1]), Err(SrtpError::Replayed));
@@ -749,10 +706,8 @@ mod tests {
         for profile in PROFILES {
             let (mut protector, mut unprotector) = pair(profile);
             let order: [u16; 9] = [0x7fff, 0xfff0, 0xffff, 3, 0xfffe, 0, 0xfffd, 200, 1];
-            let sent: Vec<_> = order
-                .iter()
-                .map(|sequence| protected(&mut protector, &rtp(*sequence)))
-                .collect();
+            let sent: Vec<_> =
+                order.iter().map(|sequence| protected(&mut protector, &rtp(*sequence))).collect();
             for (sequence, sent) in order[..8].iter().zip(&sent) {
                 let sent = sent.as_ref().unwrap();
                 assert_eq!(unprotected(&mut unprotector, sent), Ok(rtp(*sequence)));
@@ -795,10 +750,7 @@ mod tests {
             assert!(unprotected_rtcp(&mut unprotector, &report).is_ok());
             let mut forged = protected(&mut protector, &rtp(9)).unwrap();
             forged[2] = 0x70;
-            assert_eq!(
-                unprotected(&mut unprotector, &forged),
-                Err(SrtpError::Unauthenticated)
-            );
+            assert_eq!(unprotected(&mut unprotector, &forged), Err(SrtpError::Unauthenticated));
             assert_eq!(unprotector.streams[&0xcafe_babe].rtp.top, 7);
         }
     }
@@ -814,27 +766,16 @@ mod tests {
             assert_eq!(protector.protect_rtp(&mut packet, len), Err(SrtpError::NoRoom));
             packet.push(0);
             assert_eq!(protector.protect_rtp(&mut packet, 23), Err(SrtpError::Malformed));
-            assert_eq!(
-                protector.protect_rtp(&mut packet, len + 99),
-                Err(SrtpError::NoRoom)
-            );
+            assert_eq!(protector.protect_rtp(&mut packet, len + 99), Err(SrtpError::NoRoom));
             assert!(protector.protect_rtp(&mut packet, len).is_ok());
             let mut report = rtcp();
             assert_eq!(protector.protect_rtcp(&mut report, 28), Err(SrtpError::NoRoom));
             assert_eq!(protector.protect_rtcp(&mut report, 7), Err(SrtpError::Malformed));
             let mut clear = protected_rtcp(&mut protector, &rtcp());
-            let at = clear.len()
-                - if profile == SrtpProfile::AeadAes128Gcm {
-                    4
-                } else {
-                    14
-                };
+            let at = clear.len() - if profile == SrtpProfile::AeadAes128Gcm { 4 } else { 14 };
             assert_eq!(clear[at..at + 4], [0x80, 0, 0, 1]);
             clear[at] = 0;
-            assert_eq!(
-                unprotected_rtcp(&mut unprotector, &clear),
-                Err(SrtpError::Unauthenticated)
-            );
+            assert_eq!(unprotected_rtcp(&mut unprotector, &clear), Err(SrtpError::Unauthenticated));
         }
     }
 
@@ -864,10 +805,6 @@ mod tests {
             let _ = protector.protect_rtp(&mut data.clone(), len);
             let _ = protector.protect_rtcp(&mut data, len);
         }
-        assert!(
-            pairs
-                .iter()
-                .all(|(_, unprotector)| unprotector.streams.is_empty())
-        );
+        assert!(pairs.iter().all(|(_, unprotector)| unprotector.streams.is_empty()));
     }
 }

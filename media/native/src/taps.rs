@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
+use crate::layer::{Arrived, Report};
 use crate::messages::Codec;
 use crate::packet::MediaPacket;
 use crate::records::{self, RecordHead, parse_batch, write_record};
 use crate::sink::Output;
-use crate::source::{Arrived, Report};
 use crate::state::{LayerKey, SinkKey, State};
 
 /// Where a tap's track stands: the source's own numbers, nothing rewritten.
@@ -28,10 +28,7 @@ pub struct TapOutput {
 impl TapOutput {
     /// Nothing was delivered yet.
     pub fn new(tap: i64) -> TapOutput {
-        TapOutput {
-            tap,
-            ..TapOutput::default()
-        }
+        TapOutput { tap, ..TapOutput::default() }
     }
 
     /// What comes next does not continue what was forwarded.
@@ -120,10 +117,7 @@ impl State {
         ];
         let head = RecordHead {
             kind: records::PACKET,
-            flags: marked
-                .iter()
-                .filter(|(set, _)| *set)
-                .fold(flags, |flags, (_, bit)| flags | bit),
+            flags: marked.iter().filter(|(set, _)| *set).fold(flags, |flags, (_, bit)| flags | bit),
             layer: origin.layer,
             codec: packet.codec as u8,
             source: origin.source,
@@ -138,11 +132,7 @@ impl State {
         let Some(Output::Tap(tap)) = self.sinks.get_mut(key).map(|sink| &mut sink.output) else {
             return;
         };
-        if self
-            .taps
-            .get_mut(&tap.tap)
-            .is_some_and(|socket| socket.send(batch))
-        {
+        if self.taps.get_mut(&tap.tap).is_some_and(|socket| socket.send(batch)) {
             tap.packets += count;
             tap.octets += batch.len() as u64;
             tap.lost = false;
@@ -161,14 +151,9 @@ impl State {
         };
         for record in found {
             let number = i64::from(record.head.source);
-            let allowed = self
-                .injections
-                .get(&injection)
-                .is_some_and(|known| known.sources.contains(&number));
-            let source = self
-                .source_ids
-                .get(&number)
-                .and_then(|key| self.sources.get(*key));
+            let allowed =
+                self.injections.get(&injection).is_some_and(|known| known.sources.contains(&number));
+            let source = self.source_ids.get(&number).and_then(|key| self.sources.get(*key));
             let layer = source.and_then(|source| source.layers.get(usize::from(record.head.layer)).copied());
             let (true, Some(source), Some(layer)) = (allowed, source, layer) else {
                 self.counters.add("record_unknown");
@@ -181,11 +166,7 @@ impl State {
                 }
             } else if head.kind == records::PACKET {
                 let wanted = Codec::try_from(i64::from(head.codec)).ok();
-                let Some(codec) = source
-                    .codecs
-                    .iter()
-                    .find(|codec| Some(codec.codec) == wanted)
-                    .copied()
+                let Some(codec) = source.codecs.iter().find(|codec| Some(codec.codec) == wanted).copied()
                 else {
                     self.counters.add("record_unknown");
                     continue;

@@ -206,10 +206,7 @@ impl TcpConnection {
     }
 
     fn measure(&mut self, now: f64) {
-        self.congested = self
-            .output
-            .front()
-            .is_some_and(|(_, since)| now - since > MAX_WAIT);
+        self.congested = self.output.front().is_some_and(|(_, since)| now - since > MAX_WAIT);
     }
 
     /// Whether output waits.
@@ -257,13 +254,7 @@ impl TcpListener {
         socket.set_nonblocking(true)?;
         let port = socket.local_addr()?.port();
         let kind = ListenerKind::TcpMux;
-        Ok(TcpListener {
-            kind,
-            port,
-            connections: BTreeMap::new(),
-            next: 1,
-            socket,
-        })
+        Ok(TcpListener { kind, port, connections: BTreeMap::new(), next: 1, socket })
     }
 
     /// The number of the next waiting connection, None when there is none (or it was turned away and counted).
@@ -291,10 +282,7 @@ impl TcpListener {
         if excess <= late.len() {
             return late;
         }
-        waiting()
-            .take(excess)
-            .map(|connection| connection.number)
-            .collect()
+        waiting().take(excess).map(|connection| connection.number).collect()
     }
 
     /// Close a connection; it is given back, without anything that waited.
@@ -317,11 +305,7 @@ fn listening(host: &str, port: u16) -> io::Result<Socket> {
         let any = SocketAddr::new(Family::Inet6.wildcard(), port);
         return listening_at(any, false);
     }
-    let family = if host.contains(':') {
-        Family::Inet6
-    } else {
-        Family::Inet
-    };
+    let family = if host.contains(':') { Family::Inet6 } else { Family::Inet };
     listening_at(resolve(host, port, family)?, true)
 }
 
@@ -366,10 +350,7 @@ mod tests {
 
     impl Site {
         fn new(host: &str) -> Site {
-            Site {
-                listener: TcpListener::bind(host, 0).unwrap(),
-                counters: Counters::default(),
-            }
+            Site { listener: TcpListener::bind(host, 0).unwrap(), counters: Counters::default() }
         }
 
         fn connect(&mut self, host: &str, now: f64) -> (TcpStream, u32) {
@@ -406,10 +387,7 @@ mod tests {
             let (peer, number) = site.connect(host, 1.0);
             let connection = &site.listener.connections[&number];
             assert_eq!(connection.remote.host, host);
-            assert_eq!(
-                connection.remote.port,
-                u32::from(peer.local_addr().unwrap().port())
-            );
+            assert_eq!(connection.remote.port, u32::from(peer.local_addr().unwrap().port()));
             assert_eq!(connection.local.host, host);
             assert_eq!(connection.local.port, u32::from(site.listener.port));
         }
@@ -451,8 +429,7 @@ mod tests {
     fn a_frame_that_is_too_long_ends_the_connection_after_those_before_it() {
         let mut site = Site::new("127.0.0.1");
         let (mut peer, number) = site.connect("127.0.0.1", 0.0);
-        peer.write_all(&[&framed(b"good")[..], &2049_u16.to_be_bytes(), &framed(b"never")].concat())
-            .unwrap();
+        peer.write_all(&[&framed(b"good")[..], &2049_u16.to_be_bytes(), &framed(b"never")].concat()).unwrap();
         assert_eq!(site.frames(number, 9), (vec![b"good".to_vec()], false));
         assert_eq!(site.counters.get("frame_too_long"), 1);
     }
@@ -497,10 +474,7 @@ mod tests {
         assert_eq!(counters.get("backlog_full"), 1);
         assert!(connection.backlog <= MAX_BACKLOG && connection.backlog > MAX_BACKLOG - 1002);
         assert!(connection.congested && connection.wants_write());
-        assert_eq!(
-            (connection.write_interest(), connection.write_interest()),
-            (Some(true), None)
-        );
+        assert_eq!((connection.write_interest(), connection.write_interest()), (Some(true), None));
         let total = sent.len() * 1002;
         let reader = std::thread::spawn(move || {
             let mut got = vec![0; total];
@@ -533,9 +507,8 @@ mod tests {
     #[test]
     fn connections_that_prove_nothing_are_named() {
         let mut site = Site::new("127.0.0.1");
-        let _peers: Vec<_> = (0..203)
-            .map(|index| site.connect("127.0.0.1", f64::from(index) * 0.001))
-            .collect();
+        let _peers: Vec<_> =
+            (0..203).map(|index| site.connect("127.0.0.1", f64::from(index) * 0.001)).collect();
         site.listener.connections.get_mut(&2).unwrap().proven = true;
         assert_eq!(site.listener.unproven(1.0), [1, 3]);
         assert_eq!(site.listener.unproven(10.0045), [1, 3, 4, 5]);

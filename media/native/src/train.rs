@@ -143,11 +143,7 @@ impl Train {
             .drain(..)
             .enumerate()
             .map(|(index, (packet, body))| {
-                let padding = if index == last_index {
-                    0
-                } else {
-                    (size - body.len()) as u8
-                };
+                let padding = if index == last_index { 0 } else { (size - body.len()) as u8 };
                 let flags = u8::from(padding > 0) << 5 | u8::from(form.prefix > 0) << 4;
                 Member {
                     padding,
@@ -161,15 +157,7 @@ impl Train {
             .collect();
         let tag = usize::from(form.tag);
         let (segment, last) = (header + size + tag, header + last + tag);
-        Train {
-            members,
-            header,
-            segment,
-            last,
-            total: segment * last_index + last,
-            octets,
-            timestamp,
-        }
+        Train { members, header, segment, last, total: segment * last_index + last, octets, timestamp }
     }
 
     /// How many datagrams, 1 to 64.
@@ -179,9 +167,9 @@ impl Train {
 
     /// Bytes of a datagram before its tag, 0 when there is no such member.
     pub fn member_len(&self, index: usize) -> usize {
-        self.members.get(index).map_or(0, |member| {
-            self.header + member.body.len() + usize::from(member.padding)
-        })
+        self.members
+            .get(index)
+            .map_or(0, |member| self.header + member.body.len() + usize::from(member.padding))
     }
 
     /// Write all datagrams one behind the other, `segment` bytes from start to start, leaving room for each tag.
@@ -201,11 +189,7 @@ impl Train {
         let mut transport_sequence = place.transport_sequence.unwrap_or(0);
         let moved = place.picture_delta != 0 || place.tl0_delta != 0;
 
-        for (member, datagram) in self
-            .members
-            .iter()
-            .zip(out[..self.total].chunks_mut(self.segment))
-        {
+        for (member, datagram) in self.members.iter().zip(out[..self.total].chunks_mut(self.segment)) {
             let size = member.body.len();
             match datagram.first_chunk_mut() {
                 // A copy of constant size is a few wide stores; the body then covers what is too much of it.
@@ -255,16 +239,8 @@ pub fn move_picture(payload: &mut [u8], picture: &Picture, picture_delta: i32, t
 
 /// The two bytes of the slot: two zero bytes are padding.
 fn element(packet: &MediaPacket, slot: u8) -> [u8; 2] {
-    let value = if packet.level >= 0 {
-        packet.level
-    } else {
-        packet.orientation
-    };
-    if slot != 0 && value >= 0 {
-        [slot << 4, value as u8]
-    } else {
-        [0, 0]
-    }
+    let value = if packet.level >= 0 { packet.level } else { packet.orientation };
+    if slot != 0 && value >= 0 { [slot << 4, value as u8] } else { [0, 0] }
 }
 
 /// The payload as this form carries it, None when it cannot (a malformed RED payload).
@@ -272,26 +248,17 @@ pub fn convert(packet: &MediaPacket, form: &Form) -> Option<Body> {
     match form.conversion {
         Conversion::None => Some(Rc::clone(&packet.payload)),
         Conversion::RedWrapped => {
-            let newest = RedBlock {
-                payload_type: form.inner,
-                payload: &packet.payload,
-                timestamp_offset: 0,
-            };
+            let newest = RedBlock { payload_type: form.inner, payload: &packet.payload, timestamp_offset: 0 };
             let older = packet.before.as_ref().and_then(|(timestamp, payload)| {
                 let distance = packet.timestamp.wrapping_sub(*timestamp);
                 let fits = (1..=red::MAX_OFFSET).contains(&distance) && payload.len() <= red::MAX_LENGTH;
-                fits.then_some(RedBlock {
-                    payload_type: form.inner,
-                    payload,
-                    timestamp_offset: distance,
-                })
+                fits.then_some(RedBlock { payload_type: form.inner, payload, timestamp_offset: distance })
             });
             red::wrap(&newest, older.as_slice()).ok().map(Rc::from)
         }
-        Conversion::RedUnwrapped => red::unwrap(&packet.payload)
-            .ok()?
-            .last()
-            .map(|block| block.payload.into()),
+        Conversion::RedUnwrapped => {
+            red::unwrap(&packet.payload).ok()?.last().map(|block| block.payload.into())
+        }
         Conversion::RedRetyped => {
             let mut blocks = red::unwrap(&packet.payload).ok()?;
             for block in &mut blocks {
@@ -317,9 +284,7 @@ pub fn plan(packets: &[Rc<MediaPacket>], form: &Form) -> Vec<Train> {
         let (longest, shortest) = (top.max(size), low.min(size));
         let fits = !closed
             && group.len() < MAX_SEGMENTS
-            && group
-                .first()
-                .is_some_and(|(first, _)| first.timestamp == packet.timestamp)
+            && group.first().is_some_and(|(first, _)| first.timestamp == packet.timestamp)
             && (group.len() + 1) * (longest + OVERHEAD) <= MAX_TRAIN;
         if fits && (low..=top).contains(&size) {
             // as long as the others
@@ -359,22 +324,13 @@ impl Run {
     pub fn new(packets: Vec<Rc<MediaPacket>>) -> Run {
         let codec = packets[0].codec;
         let size = packets.iter().map(|packet| packet.payload.len()).sum();
-        Run {
-            packets,
-            codec,
-            size,
-            plans: RefCell::default(),
-        }
+        Run { packets, codec, size, plans: RefCell::default() }
     }
 
     /// The plan for `form`, whose interned number is `number`.
     pub fn trains(&self, number: u32, form: &Form) -> Rc<[Train]> {
         let mut plans = self.plans.borrow_mut();
-        Rc::clone(
-            plans
-                .entry(number)
-                .or_insert_with(|| plan(&self.packets, form).into()),
-        )
+        Rc::clone(plans.entry(number).or_insert_with(|| plan(&self.packets, form).into()))
     }
 }
 
@@ -396,15 +352,8 @@ mod tests {
         padding: 1,
         tag: 16,
     };
-    const PLAIN: Form = Form {
-        payload_type: 0,
-        slot: 0,
-        prefix: 0,
-        counted: false,
-        padding: 0,
-        tag: 0,
-        ..FORM
-    };
+    const PLAIN: Form =
+        Form { payload_type: 0, slot: 0, prefix: 0, counted: false, padding: 0, tag: 0, ..FORM };
     const PREFIX: &[u8] = b"\xbe\xde\0\x02\x40v\x31";
 
     fn packet(number: i64, timestamp: u32, payload: &[u8]) -> MediaPacket {
@@ -471,22 +420,13 @@ mod tests {
         let body: Vec<u8> = (0..40).collect();
         let packets = [
             packet(65_534, 9, &body[..30]),
-            MediaPacket {
-                orientation: 3,
-                ..packet(65_535, 9, &body[..29])
-            },
+            MediaPacket { orientation: 3, ..packet(65_535, 9, &body[..29]) },
             packet(65_537, 9, &body[..27]),
-            MediaPacket {
-                marker: true,
-                ..packet(65_538, 9, b"end")
-            },
+            MediaPacket { marker: true, ..packet(65_538, 9, b"end") },
         ];
         let trains = plan(&packets.map(Rc::new), &FORM);
         let [train] = &trains[..] else { panic!("one train") };
-        assert_eq!(
-            (train.segment, train.last, train.total, train.octets),
-            (70, 43, 253, 89)
-        );
+        assert_eq!((train.segment, train.last, train.total, train.octets), (70, 43, 253, 89));
         let place = Placement {
             offset: 10,
             timestamp: 0x0102_0304,
@@ -508,27 +448,15 @@ mod tests {
 
     #[test]
     fn without_extensions_tag_and_levelling() {
-        let form = Form {
-            levelled: false,
-            ..PLAIN
-        };
+        let form = Form { levelled: false, ..PLAIN };
         let packets = [
             packet(1, 7, b"abc"),
-            MediaPacket {
-                marker: true,
-                ..packet(2, 7, b"ab")
-            },
-            MediaPacket {
-                marker: true,
-                ..packet(3, 7, b"abc")
-            },
+            MediaPacket { marker: true, ..packet(2, 7, b"ab") },
+            MediaPacket { marker: true, ..packet(3, 7, b"abc") },
         ];
         let trains = plan(&packets.map(Rc::new), &form);
         assert_eq!(counts(&trains), [2, 1]);
-        let place = Placement {
-            offset: 5,
-            ..place(&form)
-        };
+        let place = Placement { offset: 5, ..place(&form) };
         let expected = ["800000060000000100000002616263", "8080000700000001000000026162"];
         assert_eq!(written(&trains[0], &place), expected);
         assert_eq!(written(&trains[1], &place), ["808000080000000100000002616263"]);
@@ -538,29 +466,13 @@ mod tests {
     fn picture_numbers_move() {
         let long = [&b"\x90\xe0\xff\xfe\xff\x40\x10\x02\0"[..], &[0; 24]].concat();
         let short = [&b"\x80\xc0\x7f\x01"[..], &[b'x'; 29]].concat();
-        let form = Form {
-            payload_type: 120,
-            tag: 10,
-            ..PLAIN
-        };
+        let form = Form { payload_type: 120, tag: 10, ..PLAIN };
         let packets = [
-            MediaPacket {
-                picture: vp8_picture(&long),
-                ..packet(10, 3, &long)
-            },
-            MediaPacket {
-                picture: vp8_picture(&short),
-                marker: true,
-                ..packet(11, 3, &short)
-            },
+            MediaPacket { picture: vp8_picture(&long), ..packet(10, 3, &long) },
+            MediaPacket { picture: vp8_picture(&short), marker: true, ..packet(11, 3, &short) },
         ];
         let trains = plan(&packets.map(Rc::new), &form);
-        let place = Placement {
-            offset: -20,
-            picture_delta: 3,
-            tl0_delta: -2,
-            ..place(&form)
-        };
+        let place = Placement { offset: -20, picture_delta: 3, tl0_delta: -2, ..place(&form) };
         let expected = [
             format!("8078fff6000000010000000290e08001fd40100200{}", "00".repeat(24)),
             format!("80f8fff7000000010000000280c002ff{}", "78".repeat(29)),
@@ -583,11 +495,7 @@ mod tests {
         let picture = vp8_picture(&none);
         move_picture(&mut none, &picture, 5, 5);
         assert_eq!(&none, b"\x10\x02\x03\x04");
-        let picture = Picture {
-            bits: 15,
-            tl0_at: 4,
-            ..Picture::NONE
-        };
+        let picture = Picture { bits: 15, tl0_at: 4, ..Picture::NONE };
         for size in 0..5 {
             move_picture(&mut vec![0; size], &picture, i32::MIN, i32::MAX); // facts of another payload do no harm
         }
@@ -612,12 +520,8 @@ mod tests {
             ..packet(5, 960, b"newest")
         };
         let trains = plan(&[Rc::new(voice)], &form);
-        let place = Placement {
-            timestamp: 960,
-            ssrc: 1,
-            prefix: b"\xbe\xde\0\x02\x22\0\0\0",
-            ..place(&form)
-        };
+        let place =
+            Placement { timestamp: 960, ssrc: 1, prefix: b"\xbe\xde\0\x02\x22\0\0\0", ..place(&form) };
         let expected = "90bf0005000003c000000001bede00022200000010940000ef0f00036f6f6c646e6577657374";
         assert_eq!(written(&trains[0], &place), [expected]);
         assert_eq!((trains[0].segment, trains[0].octets), (48, 14));
@@ -626,15 +530,8 @@ mod tests {
     #[test]
     fn red_is_unwrapped_or_retyped_or_dropped() {
         let red = packet(1, 960, b"\xef\x0f\x00\x03\x6foldnewest");
-        let form = |conversion| Form {
-            conversion,
-            inner: 96,
-            ..PLAIN
-        };
-        assert_eq!(
-            convert(&red, &form(Conversion::RedUnwrapped)).as_deref(),
-            Some(&b"newest"[..])
-        );
+        let form = |conversion| Form { conversion, inner: 96, ..PLAIN };
+        assert_eq!(convert(&red, &form(Conversion::RedUnwrapped)).as_deref(), Some(&b"newest"[..]));
         let retyped = convert(&red, &form(Conversion::RedRetyped));
         assert_eq!(retyped.as_deref(), Some(&b"\xe0\x0f\x00\x03\x60oldnewest"[..]));
         let broken = packet(1, 960, b"\xef\x0f");
@@ -644,11 +541,7 @@ mod tests {
 
     #[test]
     fn what_is_too_old_or_too_long_is_not_repeated() {
-        let form = Form {
-            conversion: Conversion::RedWrapped,
-            inner: 111,
-            ..PLAIN
-        };
+        let form = Form { conversion: Conversion::RedWrapped, inner: 111, ..PLAIN };
         for (timestamp, size, repeated) in [
             (0x4000, 1, true),
             (0x3FFF, 1, false),
@@ -657,10 +550,7 @@ mod tests {
             (0x7FFF, 1, false),
         ] {
             let before = Some((timestamp + 1, vec![0; size].into()));
-            let voice = MediaPacket {
-                before,
-                ..packet(5, 0x8000, b"v")
-            };
+            let voice = MediaPacket { before, ..packet(5, 0x8000, b"v") };
             let expected = if repeated { 4 + size + 2 } else { 2 };
             assert_eq!(convert(&voice, &form).unwrap().len(), expected);
         }
@@ -676,22 +566,10 @@ mod tests {
 
     #[test]
     fn a_short_last_packet_ends_the_train_and_a_longer_one_begins_another() {
-        assert_eq!(
-            counts(&plan(&run(&[1000, 1000, 300, 900, 1000]), &FORM)),
-            [3, 1, 1]
-        );
+        assert_eq!(counts(&plan(&run(&[1000, 1000, 300, 900, 1000]), &FORM)), [3, 1, 1]);
         assert_eq!(counts(&plan(&run(&[1000, 984, 983]), &FORM)), [3]);
         assert_eq!(counts(&plan(&run(&[984, 1000, 1001]), &FORM)), [2, 1]);
-        assert_eq!(
-            counts(&plan(
-                &run(&[1000, 999, 1000]),
-                &Form {
-                    levelled: false,
-                    ..FORM
-                }
-            )),
-            [2, 1]
-        );
+        assert_eq!(counts(&plan(&run(&[1000, 999, 1000]), &Form { levelled: false, ..FORM })), [2, 1]);
     }
 
     #[test]
@@ -725,10 +603,7 @@ mod tests {
             let most = 1401 - next(1401 - spread);
             let sizes: Vec<usize> = (0..=next(200)).map(|_| most - 1 - next(spread)).collect();
             let packets = run(&sizes);
-            let form = Form {
-                levelled: next(2) == 0,
-                ..if next(2) == 0 { FORM } else { PLAIN }
-            };
+            let form = Form { levelled: next(2) == 0, ..if next(2) == 0 { FORM } else { PLAIN } };
             let trains = plan(&packets, &form);
             let left: Vec<_> = trains.iter().flat_map(|train| &train.members).collect();
             assert_eq!(left.len(), packets.len());

@@ -59,13 +59,7 @@ pub struct Queued {
 impl Queued {
     /// What packets that leave as one run have in common.
     fn kind(&self) -> (SinkKey, u32, u64, Codec, bool) {
-        (
-            self.sink,
-            self.life,
-            self.identity,
-            self.packet.codec,
-            self.repair >= 0,
-        )
+        (self.sink, self.life, self.identity, self.packet.codec, self.repair >= 0)
     }
 }
 
@@ -291,11 +285,8 @@ impl State {
         let limits = [rate, budget.map_or(0, |budget| budget.rate)];
         let least = limits.into_iter().filter(|limit| *limit != 0).min().unwrap_or(0);
         let seconds = least as f64 / 8.0;
-        transport.longest = if least != 0 {
-            MIN_RUN.max((seconds * RUN_SECONDS).round() as usize)
-        } else {
-            MAX_RUN
-        };
+        transport.longest =
+            if least != 0 { MIN_RUN.max((seconds * RUN_SECONDS).round() as usize) } else { MAX_RUN };
         if budget.is_none() {
             transport.longest = transport.longest.max(transport.burst);
         }
@@ -338,11 +329,7 @@ impl State {
 
     /// Send what waits and whose turn has come.
     pub fn release(&mut self, key: TransportKey) {
-        let Some(pacer) = self
-            .transports
-            .get_mut(key)
-            .and_then(|transport| transport.pacer.as_mut())
-        else {
+        let Some(pacer) = self.transports.get_mut(key).and_then(|transport| transport.pacer.as_mut()) else {
             return;
         };
         let items = pacer.pop(monotonic());
@@ -356,11 +343,7 @@ impl State {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
-        if transport
-            .pacer
-            .as_ref()
-            .is_some_and(|pacer| pacer.next_deadline().is_some())
-        {
+        if transport.pacer.as_ref().is_some_and(|pacer| pacer.next_deadline().is_some()) {
             self.pacing.insert(key);
             return;
         }

@@ -128,15 +128,10 @@ fn write_chunks(body: &mut Vec<u8>, runs: &mut [(u8, u32)]) {
             filled = until;
         }
         let fold = |places: usize, width: u16| {
-            window[..places]
-                .iter()
-                .fold(0, |value, symbol| value << width | u16::from(*symbol))
+            window[..places].iter().fold(0, |value, symbol| value << width | u16::from(*symbol))
         };
-        let (chunk, mut taken) = if filled > 7 && !large {
-            (0x8000 | fold(14, 1), 14)
-        } else {
-            (0xC000 | fold(7, 2), 7)
-        };
+        let (chunk, mut taken) =
+            if filled > 7 && !large { (0x8000 | fold(14, 1), 14) } else { (0xC000 | fold(7, 2), 7) };
         body.extend(chunk.to_be_bytes());
         while let Some((_, run)) = runs.get_mut(position) {
             if *run > taken {
@@ -157,10 +152,7 @@ fn write_chunks(body: &mut Vec<u8>, runs: &mut [(u8, u32)]) {
 /// As strict as a complete reader: refused for chunks or deltas past the end, no packets or the reserved
 /// symbol.
 pub(crate) fn check_body(body: &[u8]) -> Result<Vec<usize>, Malformed> {
-    let word = |at: usize| {
-        body.get(at..at + 2)
-            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-    };
+    let word = |at: usize| body.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let count = match word(2) {
         Some(count) if body.len() >= FIXED => usize::from(count),
         _ => return Err(Malformed("transport feedback")),
@@ -474,18 +466,11 @@ mod tests {
             arrivals.push((base.wrapping_add(index as u16), ticks * TICK_US));
         }
         assert_eq!(at, body.len());
-        Feedback {
-            base,
-            status_count,
-            feedback_count: body[7],
-            arrivals,
-        }
+        Feedback { base, status_count, feedback_count: body[7], arrivals }
     }
 
     fn drain(receiver: &mut TwccReceiver, now: f64) -> Vec<Feedback> {
-        std::iter::from_fn(|| receiver.feedback(now))
-            .map(|body| parse(&body))
-            .collect()
+        std::iter::from_fn(|| receiver.feedback(now)).map(|body| parse(&body)).collect()
     }
 
     fn drain_one(receiver: &mut TwccReceiver, now: f64) -> Feedback {
@@ -531,10 +516,7 @@ mod tests {
     #[test]
     fn sparse_arrivals_use_run_lengths() {
         let body = pack_body(10, [(10, 64_000), (20_010, 64_250)], 255).unwrap();
-        assert_eq!(
-            body,
-            b"\0\x0A\x4E\x21\0\0\x01\xFF\xA0\0\x1F\xFF\x1F\xFF\x0E\x14\x20\x01\0\x01"
-        );
+        assert_eq!(body, b"\0\x0A\x4E\x21\0\0\x01\xFF\xA0\0\x1F\xFF\x1F\xFF\x0E\x14\x20\x01\0\x01");
     }
 
     #[test]
@@ -564,23 +546,16 @@ mod tests {
         for body in broken {
             assert!(check_body(body).is_err(), "{body:?}");
         }
-        assert_eq!(
-            check_body(b"\0\x01\0\x0A\0\0\0\0\xAC\x1F\x01\x02\x03\x04"),
-            Ok(vec![])
-        );
-        assert_eq!(
-            check_body(b"\0\x01\0\x02\0\0\0\0\0\0\x3F\xFF\x01\x02"),
-            Ok(vec![8])
-        );
+        assert_eq!(check_body(b"\0\x01\0\x0A\0\0\0\0\xAC\x1F\x01\x02\x03\x04"), Ok(vec![]));
+        assert_eq!(check_body(b"\0\x01\0\x02\0\0\0\0\0\0\x3F\xFF\x01\x02"), Ok(vec![8]));
     }
 
     #[test]
     fn any_body_is_checked_without_a_panic() {
         let mut seed = 0x9E37_79B9_7F4A_7C15;
         for _ in 0..50_000 {
-            let mut body: Vec<u8> = (0..xorshift(&mut seed) % 80)
-                .map(|_| xorshift(&mut seed) as u8)
-                .collect();
+            let mut body: Vec<u8> =
+                (0..xorshift(&mut seed) % 80).map(|_| xorshift(&mut seed) as u8).collect();
             if let Some(high) = body.get_mut(2) {
                 *high = 0;
             }
@@ -596,19 +571,13 @@ mod tests {
         receiver.record(500, 1_000_000);
         assert_eq!(receiver.next_deadline(), Some(0.0));
         let first = drain_one(&mut receiver, 1.0);
-        assert_eq!(
-            (first.base, first.status_count, first.feedback_count),
-            (500, 1, 0)
-        );
+        assert_eq!((first.base, first.status_count, first.feedback_count), (500, 1, 0));
         receiver.record(501, 1_020_000);
         receiver.record(503, 1_040_000);
         assert_eq!(receiver.feedback(1.05), None);
         assert_eq!(receiver.next_deadline(), Some(1.1));
         let second = drain_one(&mut receiver, 1.1);
-        assert_eq!(
-            (second.base, second.status_count, second.feedback_count),
-            (501, 3, 1)
-        );
+        assert_eq!((second.base, second.status_count, second.feedback_count), (501, 3, 1));
         assert_eq!(second.arrivals, [(501, 1_020_000), (503, 1_040_000)]);
         assert!(drain(&mut receiver, 2.0).is_empty());
     }
@@ -633,10 +602,7 @@ mod tests {
             receiver.record(sequence, 10_000 + i64::from(sequence));
         }
         let first = drain_one(&mut receiver, 0.0);
-        assert_eq!(
-            (first.base, first.status_count, first.arrivals.len()),
-            (65_534, 4, 3)
-        );
+        assert_eq!((first.base, first.status_count, first.arrivals.len()), (65_534, 4, 3));
         receiver.record(65_535, 110_000);
         let second = drain_one(&mut receiver, 0.1);
         let sequences: Vec<u16> = second.arrivals.iter().map(|(sequence, _)| *sequence).collect();
@@ -687,10 +653,7 @@ mod tests {
         }
         let message = drain_one(&mut receiver, 1.0);
         assert_eq!((message.base, message.status_count), (115, 5));
-        assert_eq!(
-            (receiver.statistics().restarts, receiver.statistics().too_late),
-            (1, 15)
-        );
+        assert_eq!((receiver.statistics().restarts, receiver.statistics().too_late), (1, 15));
     }
 
     #[test]
@@ -703,13 +666,7 @@ mod tests {
         assert!(statistics.waiting <= 400);
         assert_eq!(statistics.dropped + statistics.waiting as u64, 10_000);
         let messages = drain(&mut receiver, 1.0);
-        assert_eq!(
-            messages
-                .iter()
-                .map(|message| message.arrivals.len())
-                .sum::<usize>(),
-            statistics.waiting
-        );
+        assert_eq!(messages.iter().map(|message| message.arrivals.len()).sum::<usize>(), statistics.waiting);
         assert_eq!(messages.last().unwrap().arrivals.last().unwrap().0, 9_999);
     }
 
@@ -722,13 +679,7 @@ mod tests {
             receiver.record(sequence, step * 1_000);
         }
         let messages = drain(&mut receiver, 0.6);
-        assert_eq!(
-            messages
-                .iter()
-                .map(|message| message.arrivals.len())
-                .sum::<usize>(),
-            600
-        );
+        assert_eq!(messages.iter().map(|message| message.arrivals.len()).sum::<usize>(), 600);
     }
 
     #[test]
@@ -746,12 +697,8 @@ mod tests {
         let mut count = 0_u8;
         for (time_us, sequence) in &arrivals {
             receiver.record(*sequence as u16, *time_us);
-            let end = *time_us as f64 * 1e-6
-                + if *time_us == arrivals[arrivals.len() - 1].0 {
-                    1.0
-                } else {
-                    0.0
-                };
+            let end =
+                *time_us as f64 * 1e-6 + if *time_us == arrivals[arrivals.len() - 1].0 { 1.0 } else { 0.0 };
             for message in drain(&mut receiver, end) {
                 assert_eq!(message.feedback_count, count);
                 count = count.wrapping_add(1);
@@ -776,14 +723,7 @@ mod tests {
                 _ => round * 1_000,
             };
             let sequence = xorshift(&mut seed);
-            receiver.record(
-                if sequence & 0x10_0000 == 0 {
-                    sequence as u16
-                } else {
-                    round as u16
-                },
-                time,
-            );
+            receiver.record(if sequence & 0x10_0000 == 0 { sequence as u16 } else { round as u16 }, time);
             if sequence >> 32 & 0x3F == 0 {
                 while let Some(body) = receiver.feedback(round as f64 * 0.001) {
                     check_body(&body).unwrap();

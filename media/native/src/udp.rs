@@ -83,24 +83,10 @@ impl UdpSocket {
     pub fn bind(kind: ListenerKind, host: &str, port: u16) -> io::Result<UdpSocket> {
         let informed = kind != ListenerKind::UdpPlain;
         let (socket, family, fixed_local) = bound(host, port, informed)?;
-        let port = socket
-            .local_addr()?
-            .as_socket()
-            .map_or(port, |address| address.port());
+        let port = socket.local_addr()?.as_socket().map_or(port, |address| address.port());
         let pinned = informed && fixed_local.is_empty();
-        let sender = Rc::new(Sender {
-            socket,
-            family,
-            segmentation: Cell::new(true),
-        });
-        Ok(UdpSocket {
-            kind,
-            port,
-            family,
-            fixed_local,
-            pinned,
-            sender,
-        })
+        let sender = Rc::new(Sender { socket, family, segmentation: Cell::new(true) });
+        Ok(UdpSocket { kind, port, family, fixed_local, pinned, sender })
     }
 
     /// The descriptor.
@@ -136,11 +122,7 @@ impl UdpSocket {
         remote: RawAddress,
         local_host: &str,
     ) -> Result<(Option<Local>, Destination), String> {
-        let local = if self.pinned {
-            Some(Local::parse(local_host, self.family)?)
-        } else {
-            None
-        };
+        let local = if self.pinned { Some(Local::parse(local_host, self.family)?) } else { None };
         Ok((local, Destination { remote, local }))
     }
 
@@ -208,17 +190,9 @@ fn bound(host: &str, port: u16, informed: bool) -> io::Result<(Socket, Family, S
         }
     }
     if matches!(host, "" | "0.0.0.0") {
-        return Ok((
-            wildcard(Family::Inet, port, informed)?,
-            Family::Inet,
-            String::new(),
-        ));
+        return Ok((wildcard(Family::Inet, port, informed)?, Family::Inet, String::new()));
     }
-    let family = if host.contains(':') {
-        Family::Inet6
-    } else {
-        Family::Inet
-    };
+    let family = if host.contains(':') { Family::Inet6 } else { Family::Inet };
     let socket = configured(family)?;
     socket.bind(&resolve(host, port, family)?.into())?;
     Ok((socket, family, host.to_owned()))
@@ -252,11 +226,7 @@ fn set_option(socket: &Socket, level: c_int, name: c_int, on: bool) -> io::Resul
     // SAFETY: the value is a c_int that lives until the call returns, and `size` is its size.
     let result =
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 // ---------------------------------------------------------------------- arriving
@@ -320,12 +290,7 @@ impl Inbox {
                 (*header).msg_controllen = CONTROL as _;
             }
         }
-        Inbox {
-            memory,
-            filled: 0,
-            now: 0.0,
-            shift: 0.0,
-        }
+        Inbox { memory, filled: 0, now: 0.0, shift: 0.0 }
     }
 
     /// Take waiting datagrams in place of those before: how many, at most 64, 0 when none waits.
@@ -354,11 +319,7 @@ impl Inbox {
             return Ok(self.filled);
         }
         let error = io::Error::last_os_error();
-        if error.kind() == io::ErrorKind::WouldBlock {
-            Ok(0)
-        } else {
-            Err(error)
-        }
+        if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) }
     }
 
     /// One of the datagrams that `receive` took; `index` below their number.
@@ -393,11 +354,9 @@ impl Drop for Inbox {
 fn read_control(mut rest: &[u8], now: f64, shift: f64) -> (Option<Local>, f64) {
     let (mut local, mut arrival) = (None, now);
     while rest.len() >= CONTROL_HEADER {
-        let (Some(length), Some(level), Some(kind)) = (
-            array_at(rest, 0),
-            array_at(rest, ALIGNED),
-            array_at(rest, ALIGNED + 4),
-        ) else {
+        let (Some(length), Some(level), Some(kind)) =
+            (array_at(rest, 0), array_at(rest, ALIGNED), array_at(rest, ALIGNED + 4))
+        else {
             break;
         };
         let length = usize::from_ne_bytes(length);
@@ -478,10 +437,7 @@ impl SentControl {
 }
 
 fn vector_of(data: &[u8]) -> libc::iovec {
-    libc::iovec {
-        iov_base: data.as_ptr().cast_mut().cast(),
-        iov_len: data.len(),
-    }
+    libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() }
 }
 
 /// A header that points to the arguments, so it is to be used only while they live.
@@ -572,17 +528,8 @@ impl Outbox {
     ) {
         debug_assert!(start + total <= self.data.len());
         let segment = if total <= segment { 0 } else { segment };
-        self.mixed |= self
-            .queue
-            .last()
-            .is_some_and(|last| !Rc::ptr_eq(&last.sender, &socket.sender));
-        self.queue.push(Queued {
-            sender: Rc::clone(&socket.sender),
-            to,
-            start,
-            total,
-            segment,
-        });
+        self.mixed |= self.queue.last().is_some_and(|last| !Rc::ptr_eq(&last.sender, &socket.sender));
+        self.queue.push(Queued { sender: Rc::clone(&socket.sender), to, start, total, segment });
         self.at = start + total;
         if self.queue.len() == SENT_AT_ONCE {
             self.flush(counters);
@@ -635,11 +582,7 @@ impl Outbox {
 
     /// One system call for trains of one socket, at most 64; how many left, at least one.
     fn send_together(&mut self, sender: &Sender, trains: &[Queued]) -> io::Result<usize> {
-        let places = self
-            .vectors
-            .iter_mut()
-            .zip(self.controls.iter_mut())
-            .zip(self.headers.iter_mut());
+        let places = self.vectors.iter_mut().zip(self.controls.iter_mut()).zip(self.headers.iter_mut());
         let mut count = 0;
         for (train, ((vector, control), header)) in trains.iter().zip(places) {
             *vector = vector_of(&self.data[train.start..train.start + train.total]);
@@ -657,21 +600,13 @@ impl Outbox {
                 libc::MSG_DONTWAIT as _,
             )
         };
-        if sent < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(sent as usize)
-        }
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
     }
 }
 
 /// The size of a train's datagrams when they leave one by one.
 fn apart(queued: &Queued) -> usize {
-    if queued.segment == 0 {
-        queued.total.max(1)
-    } else {
-        queued.segment
-    }
+    if queued.segment == 0 { queued.total.max(1) } else { queued.segment }
 }
 
 #[cfg(test)]
@@ -697,9 +632,7 @@ mod tests {
         fn new(bound_to: &str, kind: ListenerKind, host: &'static str) -> Site {
             let peer = Peer::bind((host, 0)).unwrap();
             peer.set_nonblocking(true).unwrap();
-            socket2::SockRef::from(&peer)
-                .set_recv_buffer_size(1 << 20)
-                .unwrap();
+            socket2::SockRef::from(&peer).set_recv_buffer_size(1 << 20).unwrap();
             Site {
                 relay: UdpSocket::bind(kind, bound_to, 0).unwrap(),
                 inbox: Inbox::new(),
@@ -738,12 +671,7 @@ mod tests {
                         self.counters.add("datagram_too_long");
                         continue;
                     }
-                    arrived.push((
-                        datagram.data.to_vec(),
-                        datagram.remote,
-                        datagram.local,
-                        datagram.arrival,
-                    ));
+                    arrived.push((datagram.data.to_vec(), datagram.remote, datagram.local, datagram.arrival));
                 }
                 if count < RECEIVED_AT_ONCE {
                     return arrived;
@@ -752,25 +680,20 @@ mod tests {
         }
 
         fn destination(&self, host: &str, port: u32) -> (Option<Local>, Destination) {
-            let address = Address {
-                host: host.to_owned(),
-                port,
-            };
+            let address = Address { host: host.to_owned(), port };
             let remote = RawAddress::from_message(&address, self.relay.family).unwrap();
             self.relay.destination(remote, self.host).unwrap()
         }
 
         fn towards_peer(&self) -> Destination {
-            self.destination(self.host, self.peer.local_addr().unwrap().port().into())
-                .1
+            self.destination(self.host, self.peer.local_addr().unwrap().port().into()).1
         }
 
         fn train(&mut self, data: &[u8], segment: usize) {
             let to = self.towards_peer();
             let place = self.out.room(data.len(), &mut self.counters);
             self.out.memory(place, data.len()).copy_from_slice(data);
-            self.out
-                .push(&self.relay, to, place, data.len(), segment, &mut self.counters);
+            self.out.push(&self.relay, to, place, data.len(), segment, &mut self.counters);
         }
 
         fn flush(&mut self) {
@@ -779,31 +702,21 @@ mod tests {
 
         fn received(&self) -> Vec<Vec<u8>> {
             let mut buffer = [0; 4096];
-            std::iter::from_fn(|| {
-                self.peer
-                    .recv(&mut buffer)
-                    .ok()
-                    .map(|size| buffer[..size].to_vec())
-            })
-            .collect()
+            std::iter::from_fn(|| self.peer.recv(&mut buffer).ok().map(|size| buffer[..size].to_vec()))
+                .collect()
         }
     }
 
     #[test]
     fn what_arrives_comes_whole_in_order_with_its_sender_and_time() {
         Site::each(|mut site| {
-            let sent: Vec<Vec<u8>> = (0..131)
-                .map(|index| vec![index; usize::from(index) + 1])
-                .collect();
+            let sent: Vec<Vec<u8>> = (0..131).map(|index| vec![index; usize::from(index) + 1]).collect();
             let before = monotonic();
             for data in &sent {
                 site.arrive(data);
             }
             let arrived = site.drain();
-            assert_eq!(
-                arrived.iter().map(|(data, ..)| data.clone()).collect::<Vec<_>>(),
-                sent
-            );
+            assert_eq!(arrived.iter().map(|(data, ..)| data.clone()).collect::<Vec<_>>(), sent);
             let port = site.peer.local_addr().unwrap().port().into();
             let (local, to) = site.destination(site.host, port);
             let informed = site.relay.kind == ListenerKind::UdpMux && site.relay.fixed_local.is_empty();
@@ -811,19 +724,9 @@ mod tests {
             for (_, remote, arrived_at, _) in &arrived {
                 assert_eq!((*remote, *arrived_at), (to.remote, local));
             }
-            let expected = if informed {
-                site.host
-            } else {
-                site.relay.fixed_local.as_str()
-            };
+            let expected = if informed { site.host } else { site.relay.fixed_local.as_str() };
             assert_eq!(site.relay.local_host(local), expected);
-            assert_eq!(
-                to.remote.to_message(),
-                Address {
-                    host: site.host.to_owned(),
-                    port
-                }
-            );
+            assert_eq!(to.remote.to_message(), Address { host: site.host.to_owned(), port });
             assert!(arrived.is_sorted_by_key(|(.., arrival)| *arrival));
             assert!(before - 0.01 <= arrived[0].3 && arrived[130].3 <= monotonic() + 0.01);
             assert!(site.drain().is_empty());
@@ -855,14 +758,11 @@ mod tests {
     #[test]
     fn trains_arrive_as_their_datagrams() {
         Site::each(|mut site| {
-            let mut trains: Vec<(Vec<u8>, usize)> = (0..32)
-                .map(|index| (vec![index; 100 * usize::from(index) + 50], 100))
-                .collect();
+            let mut trains: Vec<(Vec<u8>, usize)> =
+                (0..32).map(|index| (vec![index; 100 * usize::from(index) + 50], 100)).collect();
             trains.extend([(b"one".to_vec(), 3), (vec![0; 900], 900)]);
-            let expected: Vec<Vec<u8>> = trains
-                .iter()
-                .flat_map(|(data, segment)| data.chunks(*segment).map(<[u8]>::to_vec))
-                .collect();
+            let expected: Vec<Vec<u8>> =
+                trains.iter().flat_map(|(data, segment)| data.chunks(*segment).map(<[u8]>::to_vec)).collect();
             for (data, segment) in &trains {
                 site.train(data, *segment);
             }
@@ -890,10 +790,7 @@ mod tests {
         let mut buffer = [0; 64];
         for expected in ["single", "aa", "bb", "c"] {
             let (size, from) = site.peer.recv_from(&mut buffer).unwrap();
-            assert_eq!(
-                (&buffer[..size], from.ip().to_string().as_str()),
-                (expected.as_bytes(), "127.0.0.2")
-            );
+            assert_eq!((&buffer[..size], from.ip().to_string().as_str()), (expected.as_bytes(), "127.0.0.2"));
         }
     }
 
@@ -934,11 +831,7 @@ mod tests {
         for index in 0..100 {
             let place = site.out.room(1, &mut site.counters);
             site.out.memory(place, 1)[0] = index;
-            let (socket, to) = if index % 2 == 0 {
-                (&site.relay, to)
-            } else {
-                (&other, other_to)
-            };
+            let (socket, to) = if index % 2 == 0 { (&site.relay, to) } else { (&other, other_to) };
             site.out.push(socket, to, place, 1, 1, &mut site.counters);
         }
         let port = other.port;
@@ -949,13 +842,7 @@ mod tests {
         while let Ok((1, from)) = site.peer.recv_from(&mut buffer) {
             by_port[usize::from(from.port() == port)].push(buffer[0]);
         }
-        assert_eq!(
-            by_port,
-            [
-                (0..100).step_by(2).collect::<Vec<u8>>(),
-                (1..100).step_by(2).collect()
-            ]
-        );
+        assert_eq!(by_port, [(0..100).step_by(2).collect::<Vec<u8>>(), (1..100).step_by(2).collect()]);
         assert!(site.counters.is_empty());
     }
 
@@ -966,8 +853,7 @@ mod tests {
             let broadcast = site.destination("255.255.255.255", 9).1;
             site.train(b"before", 6);
             let place = site.out.room(3, &mut site.counters);
-            site.out
-                .push(&site.relay, broadcast, place, 3, 3, &mut site.counters);
+            site.out.push(&site.relay, broadcast, place, 3, 3, &mut site.counters);
             site.train(b"after", 5);
             site.flush();
             assert_eq!(site.received(), [b"before".to_vec(), b"after".to_vec()]);
@@ -998,10 +884,7 @@ mod tests {
         assert!(refused(libc::EIO));
         assert!(!refused(libc::EPERM));
         assert!(!sender.segmentation.get());
-        assert_eq!(
-            site.counters.iter().collect::<Vec<_>>(),
-            [("segmentation_refused", 1)]
-        );
+        assert_eq!(site.counters.iter().collect::<Vec<_>>(), [("segmentation_refused", 1)]);
         let mut site = Site::new("", ListenerKind::UdpMux, "127.0.0.1");
         let data: Vec<u8> = (0..300).map(|index| index as u8).collect();
         site.train(&data, 1); // more datagrams than a train may have
@@ -1010,10 +893,7 @@ mod tests {
         let mut expected: Vec<Vec<u8>> = data.iter().map(|byte| vec![*byte]).collect();
         expected.push(b"after".to_vec());
         assert_eq!(site.received(), expected);
-        assert_eq!(
-            site.counters.iter().collect::<Vec<_>>(),
-            [("segmentation_refused", 1)]
-        );
+        assert_eq!(site.counters.iter().collect::<Vec<_>>(), [("segmentation_refused", 1)]);
         let mut site = Site::new("", ListenerKind::UdpMux, "127.0.0.1");
         site.train(&[5; 70_000], 1_400); // more bytes than a train may have
         site.flush();
@@ -1028,10 +908,7 @@ mod tests {
         assert_eq!(towards("127.0.0.1"), "127.0.0.1");
         assert_eq!(towards("::1"), "::1");
         let site = Site::new("127.0.0.1", ListenerKind::UdpPlain, "127.0.0.1");
-        assert_eq!(
-            site.relay.local_towards(site.destination("10.0.0.1", 9).1.remote),
-            "127.0.0.1"
-        );
+        assert_eq!(site.relay.local_towards(site.destination("10.0.0.1", 9).1.remote), "127.0.0.1");
     }
 
     #[test]
@@ -1043,10 +920,7 @@ mod tests {
         }
         assert!(UdpSocket::bind(ListenerKind::UdpMux, "192.0.2.1", 0).is_err());
         let remote = RawAddress::from(SocketAddr::new(Family::Inet6.wildcard(), 1));
-        assert_eq!(
-            taken.destination(remote, "nowhere").unwrap_err(),
-            "nowhere is no address"
-        );
+        assert_eq!(taken.destination(remote, "nowhere").unwrap_err(), "nowhere is no address");
     }
 
     #[test]
@@ -1056,14 +930,8 @@ mod tests {
         let size = control.write(Family::Inet6, Some(local), 1200);
         assert_eq!(size, 64);
         assert_eq!(read_control(&control.0[..size], 5.0, 0.0), (Some(local), 5.0));
-        assert_eq!(
-            control.0[40..60],
-            [18, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 103, 0, 0, 0, 0xb0, 4, 0, 0]
-        );
-        assert_eq!(
-            control.write(Family::Inet, Some(Local::from_ipv4([127, 0, 0, 1])), 9),
-            56
-        );
+        assert_eq!(control.0[40..60], [18, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 103, 0, 0, 0, 0xb0, 4, 0, 0]);
+        assert_eq!(control.write(Family::Inet, Some(Local::from_ipv4([127, 0, 0, 1])), 9), 56);
         assert_eq!(control.write(Family::Inet, None, 0), 0);
         let mut stamp = SentControl::default();
         let mut time = [0; 16];

@@ -49,10 +49,7 @@ fn read(payload: &[u8]) -> Option<Picture> {
     let &[first, flags, ..] = payload else {
         return None;
     };
-    let mut picture = Picture {
-        discardable: first & 0x20 != 0,
-        ..Picture::NONE
-    };
+    let mut picture = Picture { discardable: first & 0x20 != 0, ..Picture::NONE };
     let mut at = 1;
     if first & 0x80 != 0 {
         at = 2;
@@ -112,36 +109,15 @@ mod tests {
     #[test]
     fn short_ids_and_no_descriptor() {
         let short = vp8_picture(b"\xb0\x80\x11\x01rest");
-        assert_eq!(
-            short,
-            Picture {
-                discardable: true,
-                bits: 7,
-                number: 0x11,
-                ..Picture::NONE
-            }
-        );
-        assert_eq!(
-            vp8_picture(b"\x10\x00"),
-            Picture {
-                key: true,
-                ..Picture::NONE
-            }
-        );
+        assert_eq!(short, Picture { discardable: true, bits: 7, number: 0x11, ..Picture::NONE });
+        assert_eq!(vp8_picture(b"\x10\x00"), Picture { key: true, ..Picture::NONE });
         assert_eq!(vp8_picture(b"\x11\x00"), Picture::NONE); // another partition
         assert_eq!(vp8_picture(b"\x90\x20\x00"), Picture::NONE); // nothing behind the descriptor
     }
 
     #[test]
     fn what_ends_inside_its_descriptor_says_nothing() {
-        for cut in [
-            &b""[..],
-            b"\x10",
-            b"\xb0\x80",
-            b"\xb0\x80\x92",
-            b"\xb0\x40",
-            b"\xb0\xc0\x92\x34",
-        ] {
+        for cut in [&b""[..], b"\x10", b"\xb0\x80", b"\xb0\x80\x92", b"\xb0\x40", b"\xb0\xc0\x92\x34"] {
             assert_eq!(vp8_picture(cut), Picture::NONE);
         }
     }

@@ -1,33 +1,25 @@
 //! The engine's thread: sockets and timers on one epoll, and the way of a datagram from the socket to its layer.
 //!
 //! A socket is drained in a loop on readiness; what a batch brought to a layer leaves as trains when the batch is done,
-//! the trains of a turn in as few system calls as they fit in. Whoever steers talks to the thread through `Handle`.
+//! the trains of a turn in as few system calls as they fit in.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 
 use rustc_hash::FxHashMap;
 
-use crate::addresses::{Family, RawAddress};
-use crate::association::Names;
+use crate::arriving::{datagram, frame};
 use crate::control::{Changes, Closing, Socket};
-use crate::demux::{Kind, stun_ufrag};
 use crate::events::EventQueue;
-use crate::extensions::{Elements, scan};
-use crate::messages::{
-    Ack, Address, Event, ListenerKind, Path, TransportKind, decode_transaction, encode_ack, encode_events,
-    encode_statistics, transaction_number,
-};
+use crate::handle::Request;
+use crate::layer::GATHER;
+use crate::messages::{Ack, Event, decode_transaction, encode_ack, encode_statistics, transaction_number};
 use crate::poll::{EventFd, Poll, monotonic};
-use crate::ports::{Listener, Way, WayKey};
-use crate::records::{Received, RecordSocket};
-use crate::source::{Arrived, GATHER};
-use crate::srtp::SrtpError;
-use crate::state::{State, TransportKey};
-use crate::udp::{Datagram, Inbox, RECEIVED_AT_ONCE, UdpSocket};
+use crate::ports::{Listener, WayKey};
+use crate::records::{MESSAGES_PER_EVENT, Received, RecordSocket};
+use crate::state::State;
+use crate::udp::{Inbox, RECEIVED_AT_ONCE};
 
 /// Seconds from one look at the UDP sockets to the next, unless more waits than one look takes: waking up costs more
 /// than what is done for a datagram, and hundreds of viewers report ten times a second each.
@@ -39,120 +31,7 @@ const REGULAR: f64 = 0.25; // s between looks at reports, rates and stalls
 const TELL: f64 = 0.025; // s that events wait which nobody needs to know soon
 const LISTEN: f64 = 0.05; // s between looks at whether spurts are over, while there are any
 const BATCHES: usize = 2; // of the inbox that are read before others get their turn
-const MESSAGES_PER_EVENT: usize = 64;
-const MAX_ADMITTED: usize = 128; // SSRCs of one transport that get an SRTP stream; each costs memory for ever
-const MIN_RTP: usize = 12;
-const MIN_RTCP: usize = 8;
 const WAKE: u64 = 0;
-
-// --------------------------------------------------------------------------- the handle
-
-enum Request {
-    Start,
-    Apply(Vec<u8>, SyncSender<Vec<u8>>),
-    Statistics(SyncSender<Vec<u8>>),
-    Close(SyncSender<()>),
-}
-
-/// What whoever steers holds of a running engine. Every method may be called from any thread.
-pub struct Handle {
-    requests: Mutex<Sender<Request>>,
-    wake: Arc<EventFd>,
-    events: EventQueue,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Handle {
-    /// A thread of its own; nothing is read before `start`.
-    pub fn new() -> Result<Handle, String> {
-        let failed = |error: std::io::Error| format!("the engine cannot start: {error}");
-        let wake = Arc::new(EventFd::new().map_err(failed)?);
-        let events = EventQueue::new(EventFd::new().map_err(failed)?);
-        let (requests, incoming) = channel();
-        let (theirs, mine) = (wake.clone(), events.clone());
-        let (up, running) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("relay".into())
-            .spawn(move || match Worker::new(theirs, mine) {
-                Ok(mut worker) => {
-                    let _ = up.send(Ok(()));
-                    worker.run(&incoming);
-                }
-                Err(error) => {
-                    let _ = up.send(Err(error));
-                }
-            })
-            .map_err(failed)?;
-        running
-            .recv()
-            .map_err(|_| "the engine's thread ended".to_owned())?
-            .map_err(failed)?;
-        Ok(Handle {
-            requests: Mutex::new(requests),
-            wake,
-            events,
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-
-    fn ask(&self, request: Request) {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        if requests.send(request).is_ok() {
-            self.wake.signal();
-        }
-    }
-
-    /// Begin to read. Listeners may be added before or after.
-    pub fn start(&self) {
-        self.ask(Request::Start);
-    }
-
-    /// A transaction and its answer, both encoded; waits until it took effect.
-    pub fn apply(&self, transaction: Vec<u8>) -> Vec<u8> {
-        let (answer, answered) = sync_channel(1);
-        let number = transaction_number(&transaction);
-        self.ask(Request::Apply(transaction, answer));
-        answered
-            .recv()
-            .unwrap_or_else(|_| encode_ack(&Ack::refused(number, 0, "the engine is closed")))
-    }
-
-    /// Readable while events wait.
-    pub fn event_fd(&self) -> i32 {
-        self.events.descriptor()
-    }
-
-    /// The waiting events, encoded.
-    pub fn events(&self) -> Vec<u8> {
-        encode_events(&self.events.take())
-    }
-
-    /// A snapshot, encoded; empty when the engine is closed.
-    pub fn statistics(&self) -> Vec<u8> {
-        let (answer, answered) = sync_channel(1);
-        self.ask(Request::Statistics(answer));
-        answered.recv().unwrap_or_default()
-    }
-
-    /// Close every socket and end the thread. Nothing is sent afterwards.
-    pub fn close(&self) {
-        let (answer, answered) = sync_channel(1);
-        self.ask(Request::Close(answer));
-        let _ = answered.recv();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-// --------------------------------------------------------------------------- the thread
 
 /// What a token of the epoll stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,17 +58,10 @@ struct Timers {
 
 impl Timers {
     fn next(&self) -> Option<f64> {
-        [
-            self.urgent,
-            self.gathering,
-            self.pacing,
-            self.telling,
-            self.listening,
-            self.regular,
-        ]
-        .into_iter()
-        .flatten()
-        .min_by(f64::total_cmp)
+        [self.urgent, self.gathering, self.pacing, self.telling, self.listening, self.regular]
+            .into_iter()
+            .flatten()
+            .min_by(f64::total_cmp)
     }
 }
 
@@ -197,7 +69,8 @@ fn due(timer: &mut Option<f64>, now: f64) -> bool {
     timer.take_if(|at| *at <= now).is_some()
 }
 
-struct Worker {
+/// The thread's own; nothing of it is shared.
+pub struct Worker {
     state: State,
     poll: Poll,
     wake: Arc<EventFd>,
@@ -211,7 +84,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(wake: Arc<EventFd>, events: EventQueue) -> std::io::Result<Worker> {
+    /// Nothing is read before a request to start.
+    pub fn new(wake: Arc<EventFd>, events: EventQueue) -> std::io::Result<Worker> {
         let poll = Poll::new()?;
         poll.add(&*wake, WAKE)?;
         Ok(Worker {
@@ -228,7 +102,8 @@ impl Worker {
         })
     }
 
-    fn run(&mut self, requests: &Receiver<Request>) {
+    /// Work until a request to close, or until nobody can ask any more.
+    pub fn run(&mut self, requests: &Receiver<Request>) {
         loop {
             let ready = self.poll.wait_until(self.timers.next()).unwrap_or(0);
             let mut woken = false;
@@ -284,14 +159,9 @@ impl Worker {
         let listeners: Vec<i64> = self.state.listeners.keys().copied().collect();
         let taps: Vec<i64> = self.state.taps.keys().copied().collect();
         let injections: Vec<i64> = self.state.injections.keys().copied().collect();
-        listeners
-            .into_iter()
-            .for_each(|ident| self.opened(&Socket::Listener(ident)));
-        taps.into_iter()
-            .for_each(|ident| self.opened(&Socket::Tap(ident)));
-        injections
-            .into_iter()
-            .for_each(|ident| self.opened(&Socket::Injection(ident)));
+        listeners.into_iter().for_each(|ident| self.opened(&Socket::Listener(ident)));
+        taps.into_iter().for_each(|ident| self.opened(&Socket::Tap(ident)));
+        injections.into_iter().for_each(|ident| self.opened(&Socket::Injection(ident)));
         self.timers.regular = Some(monotonic() + REGULAR);
     }
 
@@ -475,13 +345,8 @@ impl Worker {
     fn tap_changed(&mut self, target: Target) {
         let Target::Tap(ident) = target else { return };
         let on_it = |sink: &crate::sink::Sink| matches!(&sink.output, crate::sink::Output::Tap(tap) if tap.tap == ident);
-        let sinks: Vec<_> = self
-            .state
-            .sinks
-            .iter()
-            .filter(|(_, sink)| on_it(sink))
-            .map(|(key, _)| key)
-            .collect();
+        let sinks: Vec<_> =
+            self.state.sinks.iter().filter(|(_, sink)| on_it(sink)).map(|(key, _)| key).collect();
         for sink in sinks {
             self.state.reconsider(sink);
         }
@@ -556,10 +421,7 @@ impl Worker {
         let key = WayKey::Tcp(ident, number);
         if let Some((owner, way)) = self.state.ways.get(&key).cloned() {
             if let Some(transport) = self.state.transports.get(owner) {
-                let event = Event::ConnectionClosed {
-                    transport: transport.number,
-                    path: way.path.clone(),
-                };
+                let event = Event::ConnectionClosed { transport: transport.number, path: way.path.clone() };
                 self.state.tell(event);
             }
             self.state.forget_way(&key);
@@ -733,299 +595,6 @@ fn record_socket(state: &State, target: Target, ident: i64) -> Option<&RecordSoc
 fn record_socket_mut(state: &mut State, target: Target, ident: i64) -> Option<&mut RecordSocket> {
     match target {
         Target::Tap(_) | Target::TapListening(_) => state.taps.get_mut(&ident),
-        _ => state
-            .injections
-            .get_mut(&ident)
-            .map(|injection| &mut injection.socket),
+        _ => state.injections.get_mut(&ident).map(|injection| &mut injection.socket),
     }
-}
-
-// --------------------------------------------------------------------------- arriving
-
-/// One datagram of a UDP socket.
-fn datagram(state: &mut State, ident: i64, socket: &UdpSocket, found: Datagram<'_>) {
-    if found.truncated {
-        state.counters.add("datagram_too_long");
-        return;
-    }
-    let Some(first) = found.data.first().copied() else {
-        state.counters.add("datagram_empty");
-        return;
-    };
-    let key = WayKey::Udp(ident, found.remote, found.local);
-    let way = state.ways.get(&key);
-    match Kind::of(first) {
-        Kind::Rtp => match way {
-            Some((owner, _)) => protected(state, *owner, found.data, found.arrival),
-            None if socket.kind == ListenerKind::UdpMux => stranger(state, found.data, found.arrival),
-            None => state.counters.add("unknown_path"),
-        },
-        Kind::Stun if socket.kind == ListenerKind::UdpMux => {
-            let path = || Path {
-                listener: ident as u32,
-                local: Address {
-                    host: socket.local_host(found.local),
-                    port: socket.port.into(),
-                },
-                remote: found.remote.to_message(),
-                connection: 0,
-            };
-            stun(state, path, found.data, key, found.arrival);
-        }
-        Kind::Dtls => {
-            let way = way.cloned();
-            dtls(state, way, found.data);
-        }
-        _ => state.counters.add("datagram_unknown"),
-    }
-}
-
-/// One frame of a TCP connection. Streams are not looked for: an unproven connection may only check.
-fn frame(state: &mut State, ident: i64, number: u32, ends: &(Address, Address), data: &mut [u8], now: f64) {
-    let Some(first) = data.first().copied() else {
-        state.counters.add("datagram_empty");
-        return;
-    };
-    let key = WayKey::Tcp(ident, number);
-    let way = state.ways.get(&key).cloned();
-    match (Kind::of(first), way) {
-        (Kind::Rtp, Some((owner, _))) => protected(state, owner, data, now),
-        (Kind::Rtp, None) => state.counters.add("unknown_path"),
-        (Kind::Stun, _) => {
-            let (local, remote) = ends;
-            let path = || Path {
-                listener: ident as u32,
-                local: local.clone(),
-                remote: remote.clone(),
-                connection: number,
-            };
-            let asker = RawAddress::from_message(remote, Family::Inet6);
-            let asker = asker.map_or(key, |raw| WayKey::Udp(ident, raw, None));
-            stun(state, path, data, asker, now);
-        }
-        (Kind::Dtls, way) => dtls(state, way, data),
-        _ => state.counters.add("datagram_unknown"),
-    }
-}
-
-fn stun(state: &mut State, path: impl FnOnce() -> Path, data: &[u8], asker: WayKey, now: f64) {
-    let owner = stun_ufrag(data).and_then(|ufrag| state.ufrags.get(ufrag));
-    let Some(transport) = owner.and_then(|key| state.transports.get(*key)) else {
-        state.counters.add("stun_unknown");
-        return;
-    };
-    if state.stun_rate.allow(asker, now) {
-        state.tell(Event::StunReceived {
-            transport: transport.number,
-            path: path(),
-            data: data.to_vec(),
-        });
-    } else {
-        state.counters.add("stun_limited");
-    }
-}
-
-fn dtls(state: &mut State, way: Option<(TransportKey, Rc<Way>)>, data: &[u8]) {
-    let owner = way
-        .as_ref()
-        .and_then(|(owner, way)| state.transports.get(*owner).map(|found| (found, way)));
-    match owner {
-        Some((transport, way)) if transport.kind == TransportKind::Webrtc => {
-            let event = Event::DtlsReceived {
-                transport: transport.number,
-                path: way.path.clone(),
-                data: data.to_vec(),
-            };
-            state.tell(event);
-        }
-        _ => state.counters.add("dtls_unknown"),
-    }
-}
-
-fn is_control(data: &[u8]) -> bool {
-    data.get(1).is_some_and(|second| (192..=223).contains(second))
-}
-
-fn ssrc_of(data: &[u8]) -> Option<u32> {
-    let at = if is_control(data) { 4 } else { 8 };
-    Some(u32::from_be_bytes(data.get(at..at + 4)?.try_into().ok()?))
-}
-
-/// SRTP from an address nobody validated: a peer whose address changed, if it authenticates.
-fn stranger(state: &mut State, data: &mut [u8], arrival: f64) {
-    let ssrc = if data.len() >= MIN_RTP {
-        ssrc_of(data)
-    } else {
-        None
-    };
-    let owner = ssrc.and_then(|ssrc| state.owners.get(&ssrc)).copied();
-    let keyed = |key: &TransportKey| {
-        state
-            .transports
-            .get(*key)
-            .is_some_and(|found| found.receiver.is_some())
-    };
-    match owner.filter(keyed) {
-        None => state.counters.add("unknown_path"),
-        Some(owner) if !state.stranger_rate.allow(owner, arrival) => state.counters.add("stranger_limited"),
-        Some(owner) => protected(state, owner, data, arrival),
-    }
-}
-
-/// RTP or RTCP of a transport, still protected.
-fn protected(state: &mut State, key: TransportKey, data: &mut [u8], arrival: f64) {
-    let control = is_control(data);
-    if data.len() < if control { MIN_RTCP } else { MIN_RTP } {
-        state.counters.add("packet_short");
-        return;
-    }
-    let (Some(transport), Some(ssrc)) = (state.transports.get_mut(key), ssrc_of(data)) else {
-        return;
-    };
-    let mut size = data.len();
-    if transport.protected {
-        let Some(receiver) = transport.receiver.as_mut() else {
-            state.counters.add("no_keys");
-            return;
-        };
-        let known = transport.admitted.contains(&ssrc);
-        if !known && transport.admitted.len() >= MAX_ADMITTED {
-            state.counters.add("too_many_streams");
-            return;
-        }
-        let opened = if control {
-            receiver.unprotect_rtcp(data)
-        } else {
-            receiver.unprotect_rtp(data)
-        };
-        match opened {
-            Ok(clear) => size = clear,
-            Err(SrtpError::Replayed) => {
-                transport.replayed += 1;
-                return;
-            }
-            Err(_) => {
-                transport.unauthenticated += 1;
-                return;
-            }
-        }
-        if !known {
-            transport.admitted.insert(ssrc);
-        }
-    }
-    transport.packets_received += 1;
-    transport.bytes_received += size as u64;
-    let clear = data.get(..size).unwrap_or_default();
-    if control {
-        state.control_received(key, clear, arrival);
-    } else {
-        rtp(state, key, clear, arrival);
-    }
-}
-
-/// Where the payload of an RTP packet lies, and its extension block with its profile (RFC 3550 5.1).
-fn layout(data: &[u8]) -> Option<(usize, usize, u16, &[u8])> {
-    let first = *data.first()?;
-    let mut start = MIN_RTP + 4 * usize::from(first & 15);
-    let (mut profile, mut block) = (0, &[] as &[u8]);
-    if first & 0x10 != 0 {
-        let head = data.get(start..start + 4)?;
-        profile = u16::from_be_bytes([head[0], head[1]]);
-        let words = usize::from(u16::from_be_bytes([head[2], head[3]]));
-        block = data.get(start + 4..start + 4 + 4 * words)?;
-        start += 4 + 4 * words;
-    }
-    let mut end = data.len();
-    if first & 0x20 != 0 {
-        let padding = usize::from(*data.last()?);
-        if padding == 0 || padding > end {
-            return None;
-        }
-        end -= padding;
-    }
-    (start <= end).then_some((start, end, profile, block))
-}
-
-/// One clear RTP packet of a transport.
-fn rtp(state: &mut State, key: TransportKey, data: &[u8], arrival: f64) {
-    let Some((mut start, end, profile, block)) = layout(data) else {
-        state.counters.add("packet_malformed");
-        return;
-    };
-    let Some(transport) = state.transports.get_mut(key) else {
-        return;
-    };
-    let mut sequence = u16::from_be_bytes([data[2], data[3]]);
-    let timestamp = u32::from_be_bytes([data[4], data[5], data[6], data[7]]);
-    let ssrc = u32::from_be_bytes([data[8], data[9], data[10], data[11]]);
-    let payload_type = data[1] & 0x7F;
-    let found = if block.is_empty() {
-        Elements::NONE
-    } else {
-        scan(block, profile, &transport.extensions)
-    };
-    if let (Some(arrivals), Some(number)) = (transport.arrivals.as_mut(), found.transport_cc) {
-        arrivals.record(number, (arrival * 1e6) as i64);
-        transport.media_ssrc = ssrc;
-        state.reporting.insert(key);
-        if arrival >= transport.arrivals_due && !state.due.contains(&key) {
-            state.due.push(key);
-        }
-    }
-    let names = Names {
-        mid: found.mid,
-        rid: found.rid,
-        repaired: found.repaired_rid,
-    };
-    let known = transport
-        .streams
-        .get(&ssrc)
-        .is_some_and(|stream| names.is_empty() || stream.is_named(names));
-    if !known && !state.associate(key, ssrc, payload_type, names, arrival) {
-        state.counters.add("stream_unknown");
-        return;
-    }
-    let Some(stream) = state
-        .transports
-        .get_mut(key)
-        .and_then(|found| found.streams.get_mut(&ssrc))
-    else {
-        return;
-    };
-    stream.reception.received(sequence, timestamp, arrival);
-    let (layer_key, repair) = (stream.layer, stream.repair);
-    let Some(layer) = state.layers.get(layer_key) else {
-        return;
-    };
-    let Some(source) = state.sources.get(layer.source) else {
-        return;
-    };
-    let codec = if repair {
-        if end - start < 2 {
-            return; // a probe
-        }
-        sequence = u16::from_be_bytes([data[start], data[start + 1]]);
-        start += 2;
-        source.repaired(payload_type)
-    } else {
-        source.codec(payload_type)
-    };
-    let Some(codec) = codec else {
-        state.counters.add("payload_type_unknown");
-        return;
-    };
-    if !repair && layer.ssrc != ssrc {
-        state.begin(layer_key, ssrc, codec);
-    }
-    let arrived = Arrived {
-        sequence,
-        timestamp,
-        marker: data[1] > 127,
-        codec: codec.codec,
-        payload: &data[start..end],
-        arrival,
-        level: found.audio_level,
-        orientation: found.orientation,
-    };
-    state.receive(layer_key, &arrived);
 }
