@@ -339,7 +339,7 @@ class Routing:
     async def _follow_load(self, measured: Statistics) -> None:
         """Spectators go first, the latest of them; then the pictures of consoles that matter least (P14)."""
         now, sessions = measured.time, self._tables.sessions
-        self._load.measured(measured.cpu_seconds, measured.loop_lag_ms / 1000, now)
+        self._load.measured(measured.busiest_seconds, measured.loop_lag_ms / 1000, now)
         spectators = [session for session in sessions.values() if session.role is Role.VIEWER]
         slots = [(slot.wish.priority, slot) for each in sessions.values() for slot in each.slots if slot.wish]
         slots.sort(key=lambda row: row[0])

@@ -26,6 +26,11 @@ pub fn wallclock() -> f64 {
     seconds(clock_gettime(ClockId::Realtime))
 }
 
+/// CPU seconds that the calling thread used so far.
+pub fn thread_seconds() -> f64 {
+    seconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
 fn seconds(time: Timespec) -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }

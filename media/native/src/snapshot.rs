@@ -4,19 +4,21 @@ use crate::layer::Layer;
 use crate::messages::{
     EngineStatistics, LayerStatistics, SinkStatistics, SourceStatistics, TransportStatistics,
 };
-use crate::poll::monotonic;
+use crate::poll::{monotonic, thread_seconds};
 use crate::sink::{Output, Sink};
 use crate::source::Source;
 use crate::state::{State, TransportKey};
 
 impl State {
-    /// Everything, now.
-    pub fn snapshot(&self) -> EngineStatistics {
+    /// Everything, now; the caller knows how late its loop was.
+    pub fn snapshot(&self, lag: f64) -> EngineStatistics {
         let now = monotonic();
         EngineStatistics {
             transports: self.transports.keys().filter_map(|key| self.transport_statistics(key)).collect(),
             sources: self.sources.values().map(|source| self.source_statistics(source, now)).collect(),
             sinks: self.sinks.values().map(|sink| self.sink_statistics(sink)).collect(),
+            cpu_seconds: thread_seconds(),
+            lag,
             counters: self.counters.iter().map(|(name, count)| (name.to_string(), count)).collect(),
         }
     }

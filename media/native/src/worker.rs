@@ -81,6 +81,8 @@ pub struct Worker {
     timers: Timers,
     look_at: f64, // when the sockets may be drained again
     started: bool,
+    began: f64, // the present turn
+    lag: f64,   // worst lateness or length of a turn since the last snapshot
 }
 
 impl Worker {
@@ -99,13 +101,20 @@ impl Worker {
             timers: Timers::default(),
             look_at: 0.0,
             started: false,
+            began: monotonic(),
+            lag: 0.0,
         })
     }
 
     /// Work until a request to close, or until nobody can ask any more.
     pub fn run(&mut self, requests: &Receiver<Request>) {
         loop {
-            let ready = self.poll.wait_until(self.timers.next()).unwrap_or(0);
+            let next = self.timers.next();
+            let began = self.began;
+            self.lag = self.lag.max(monotonic() - began);
+            let ready = self.poll.wait_until(next).unwrap_or(0);
+            self.began = monotonic();
+            self.lag = self.lag.max(self.began - next.unwrap_or(self.began));
             let mut woken = false;
             for index in 0..ready {
                 let (token, readable, writable) = self.poll.ready(index);
@@ -127,7 +136,8 @@ impl Worker {
                             let _ = answer.send(encode_ack(&ack));
                         }
                         Ok(Request::Statistics(answer)) => {
-                            let _ = answer.send(encode_statistics(&self.state.snapshot()));
+                            let lag = std::mem::take(&mut self.lag);
+                            let _ = answer.send(encode_statistics(&self.state.snapshot(lag)));
                         }
                         Ok(Request::Close(answer)) => {
                             self.close();
