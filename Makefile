@@ -29,6 +29,7 @@ serve: ## start the server with configs/reference.toml
 test: ## every test but the long ones: unit, real peers, end to end
 	@.ci/setup test
 	$(if $(FRONTEND),.ci/setup npm run test)
+	.ci/setup cargo test --quiet --locked --no-default-features
 	$(BIN)/python -m pytest -n 2 -m "not long and not bench" $(ARGS)
 
 check: ## format, lint, types and the fast tests, in about a minute
@@ -38,6 +39,8 @@ check: ## format, lint, types and the fast tests, in about a minute
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/bandit -q -ll -c pyproject.toml -r $(PACKAGES)
 	$(if $(FRONTEND),.ci/setup npm run check)
+	.ci/setup cargo fmt --check
+	.ci/setup cargo clippy --quiet --locked -- -D warnings
 	$(BIN)/python -m pytest -q -n 2 -m "not e2e and not long and not bench" $(ARGS)
 
 format: ## put the code into its one format and mend what the linter can mend
@@ -67,5 +70,6 @@ lock: ## make the lock files again with the newest versions that pyproject.toml 
 
 clean: ## remove what was installed and built here; keeps the server's data
 	@rm -rf .venv build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache test-results
-	rm -rf web_console/static web_console/frontend/node_modules
+	rm -rf web_console/static web_console/frontend/node_modules media/native/target
+	rm -f media/_native.abi3.so*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

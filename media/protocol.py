@@ -280,8 +280,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     number: int
     time: float  # the media process's monotonic clock, s
     cpu_seconds: float
+    busiest_seconds: float  # of these, the busiest thread's
     resident_bytes: int
-    loop_lag_ms: float  # worst since the last one
+    loop_lag_ms: float  # worst of any loop since the last one
     engine: EngineStatistics
     estimates: tuple[Estimate, ...] = ()
     counters: dict[str, int] = {}

@@ -32,11 +32,21 @@ SEND_AHEAD = 512 * 1024  # bytes given to the socket before notices wait in the 
 PAGE = resource.getpagesize()
 
 MakeEngine = Callable[[asyncio.AbstractEventLoop], RelayEngine]
-# What `MediaSettings.engine` names -> (what `Ready` calls it, how it is made).
-ENGINES: dict[str, tuple[str, MakeEngine]] = {
-    "auto": ("python", PythonEngine),
-    "python": ("python", PythonEngine),
-}
+
+
+def engines_here() -> dict[str, tuple[str, MakeEngine]]:
+    """What `MediaSettings.engine` may name here -> (what `Ready` calls it, how it is made)."""
+    found: dict[str, tuple[str, MakeEngine]] = {"python": ("python", PythonEngine)}
+    try:
+        from media.relay.engine_native import NativeEngine
+    except ImportError:  # it was not built, or for another contract
+        found["auto"] = found["python"]
+    else:
+        found["native"] = found["auto"] = ("native", lambda loop: NativeEngine())
+    return found
+
+
+ENGINES = engines_here()
 
 
 class MediaService:

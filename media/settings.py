@@ -8,6 +8,7 @@ import msgspec
 class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Handed over as JSON on the command line; control makes it from its own configuration.
 
+    `engine`: "python", "native" (in Rust, where `.ci/setup` built it) or "auto", the native one where it is there.
     Rates in bit/s. `max_transports`: peers at once, connected or not. `handshakes_per_second`: DTLS
     handshakes begun; more have to repeat their hello, so that a storm of joins cannot starve others' packets.
     """

@@ -251,6 +251,14 @@ def test_front_end_packages_are_pinned_by_hash_without_addresses() -> None:
             assert "resolved" not in package, path
 
 
+def test_rust_packages_are_pinned_by_hash_and_of_the_public_registry() -> None:
+    """The source is cargo's name of that registry, not where anything is fetched from."""
+    for package in tomllib.loads((ROOT / "media/native/Cargo.lock").read_text(encoding="utf-8"))["package"]:
+        if package["name"] != "fengsui-native":
+            assert re.fullmatch(r"[0-9a-f]{64}", package["checksum"]), package
+            assert package["source"] == "registry+https://github.com/rust-lang/crates.io-index"
+
+
 def test_licence_is_the_one_that_is_declared() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text

@@ -537,9 +537,15 @@ class TransportStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot. `counters`: every drop and error by name, for the whole engine."""
+    """A snapshot. `counters`: every drop and error by name, for the whole engine.
+
+    Of an engine with a thread of its own: `cpu_seconds` it used so far, `lag` the worst s that its loop was late since
+    the last snapshot. Both are 0 for one that runs on its caller's loop.
+    """
 
     transports: tuple[TransportStatistics, ...]
     sources: tuple[SourceStatistics, ...]
     sinks: tuple[SinkStatistics, ...]
     counters: dict[str, int]
+    cpu_seconds: float = 0.0
+    lag: float = 0.0

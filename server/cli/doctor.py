@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import importlib.util
 import ipaddress
 import json
 import os
@@ -226,6 +227,26 @@ def front_end(config: Config) -> Iterator[tuple[State, str, str]]:
     yield "ok", f"{len(loaded.assets)} files for {', '.join(sorted(loaded.entries))}", ""
 
 
+def relay_engine(config: Config) -> Iterator[tuple[State, str, str]]:
+    """Which engine moves the packets."""
+    build = "install Rust 1.85 or later (cargo) and a C compiler, then run make setup"
+    built = importlib.util.find_spec("media._native") is not None
+    if config.media.engine == "native" and not built:
+        yield (
+            "fail",
+            "media.engine is native, which was not built here",
+            f"{build}, or set media.engine to auto",
+        )
+    elif config.media.engine == "python" or not built:
+        yield (
+            "ok",
+            "the one in Python; the native one carries several times as many viewers",
+            "" if built else build,
+        )
+    else:
+        yield "ok", "the native one", ""
+
+
 def modes(config: Config) -> Iterator[tuple[State, str, str]]:
     """Nobody else reads keys, tokens and the database."""
     if not config.data.exists():
@@ -268,6 +289,7 @@ CHECKS: Final[dict[str, Check]] = {
     "clock": clock,
     "certificate": certificate,
     "front end": front_end,
+    "relay engine": relay_engine,
     "file modes": modes,
     "open files": open_files,
 }

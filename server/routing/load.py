@@ -1,6 +1,6 @@
 """How busy the media process is, and what that allows (P14). Pure: what was measured comes in, time is an argument.
 
-Its work is done by one thread, so the measure is the share of one processor core that it uses; where it gets no whole
+One thread relays, so the measure is the share of one processor core that the busiest one uses; where it gets no whole
 core, a loop that is late again and again says the same. From `full` on no new picture begins; above `full` and OVER
 pictures that are there go, a few at a time; below `full` less BACK they come back, one at a time. Voice is never asked.
 """
@@ -29,7 +29,7 @@ class Load:
         self.crowded = False
 
     def measured(self, cpu_seconds: float, lag: float, now: float) -> None:
-        """Once a second: CPU s so far, and the worst s that the loop was late. A process begins at 0."""
+        """Once a second: CPU s of the busiest thread, the worst s that a loop was late. A process begins at 0."""
         self._late = self._late + 1 if lag >= LATE else 0
         last, self._last = self._last, (cpu_seconds, now)
         if last is None or now <= last[1] or cpu_seconds < last[0]:

@@ -117,7 +117,7 @@ class Overload:
     async def follow(self, measured: Statistics) -> None:
         """Once a second: a step down where there is too much to do, or a step back."""
         now = measured.time
-        self._load.measured(measured.cpu_seconds, measured.loop_lag_ms / 1000, now)
+        self._load.measured(measured.busiest_seconds, measured.loop_lag_ms / 1000, now)
         self._resume_awaited()
         first = next((each for each in self._going() if each), [])
         if leaving := self._load.to_shed(len(first), now):

@@ -38,6 +38,7 @@ from media.relay.messages import (
     RemoveTransport,
     TransportKind,
 )
+from media.serving import ENGINES
 from media.settings import MediaSettings
 from support.processes import gone, until_gone
 from support.waiting import until
@@ -57,7 +58,7 @@ async def media() -> AsyncIterator[MediaClient]:
 
 async def test_ready_comes_first_and_says_who_is_there(media: MediaClient) -> None:
     assert media.ready.version == 1
-    assert media.ready.engine == "python"
+    assert media.ready.engine == ENGINES["auto"][0]
     assert len(media.ready.fingerprint) == 95
     assert media.ready.pid != os.getpid()
     assert not gone(media.ready.pid)
@@ -368,6 +369,7 @@ READY = Ready(version=1, fingerprint="AA", engine="python", pid=1)
             number=0,
             time=0.0,
             cpu_seconds=0.0,
+            busiest_seconds=0.0,
             resident_bytes=0,
             loop_lag_ms=0.0,
             engine=EngineStatistics(transports=(), sources=(), sinks=(), counters={}),

@@ -64,13 +64,17 @@ EventType = TypeVar("EventType")
 
 
 class Bench:
-    """One engine with one UDP mux listener (number 1) and everything it said."""
+    """One engine with one UDP mux listener (number 1) and everything it said.
 
-    def __init__(self, engine: RelayEngine, host: str = "") -> None:
+    `start` False: what is sent waits in the sockets until `engine.start()`, so that it arrives in one go.
+    """
+
+    def __init__(self, engine: RelayEngine, host: str = "", *, start: bool = True) -> None:
         self.engine = engine
         self.seen: list[Event] = []
         self._number = 0
-        engine.start()
+        if start:
+            engine.start()
         self.loop = asyncio.get_running_loop()
         self.failures: list[str] = []  # what an engine's callbacks raised into the loop
         self.loop.set_exception_handler(lambda _, context: self.failures.append(repr(context)))

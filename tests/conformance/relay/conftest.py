@@ -19,6 +19,12 @@ def _python() -> RelayEngine:
 
 
 ENGINES: dict[str, Factory] = {"python": _python}
+try:
+    from media.relay.engine_native import NativeEngine
+except ImportError:  # it was not built
+    pass
+else:
+    ENGINES["native"] = NativeEngine
 
 
 @pytest.fixture(params=sorted(ENGINES))

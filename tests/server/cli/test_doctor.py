@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import socket
 import sys
@@ -165,6 +166,25 @@ def test_addresses_of_others_are_named(tmp_path: Path) -> None:
     ]
     found = states(config_for(tmp_path, 'addresses = ["127.0.0.1"]'), "addresses")
     assert found[0][0] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "built", "state", "words"),
+    [
+        ("auto", True, "ok", "the native one"),
+        ("auto", False, "ok", "the one in Python"),
+        ("python", True, "ok", "the one in Python"),
+        ("native", False, "fail", "not built here"),
+    ],
+)
+def test_which_engine_will_move_the_packets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, built: bool, state: str, words: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object() if built else None)
+    config = parse_config(f'[media]\nengine = "{wanted}"')
+    ((found, detail, remedy),) = states(config, "relay engine")
+    assert (found, words in detail) == (state, True)
+    assert ("Rust" in remedy) is not built
 
 
 def test_a_check_that_breaks_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ class Busy:
                     number=0,
                     time=self.time,
                     cpu_seconds=self.cpu,
+                    busiest_seconds=self.cpu,
                     resident_bytes=1,
                     loop_lag_ms=1.0,
                     engine=engine,

@@ -85,7 +85,13 @@ async def test_statistics_reach_the_view(bench: Bench) -> None:
         row = SourceStatistics(source=video, layers=(layer,), key_frame_requests=0)
         engine = EngineStatistics(transports=(), sources=(row,), sinks=(), counters={"bad_rtp": 3})
         return Statistics(
-            number=0, time=1.0, cpu_seconds=2.5, resident_bytes=10, loop_lag_ms=0.1, engine=engine
+            number=0,
+            time=1.0,
+            cpu_seconds=2.5,
+            busiest_seconds=2.0,
+            resident_bytes=10,
+            loop_lag_ms=0.1,
+            engine=engine,
         )
 
     bench.media.say(measured(100, 0), measured(175, 25))
