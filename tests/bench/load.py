@@ -100,6 +100,7 @@ class Feed:
         self._extended = extended
         self._sounds = tuple(random.Random(2).randbytes(68 + 8 * index) for index in range(6))
         self._next = 0
+        self._enter = 0  # pictures that are left out after the next one
         self._picture_id = 0
         self._transport_sequence = 0
 
@@ -107,10 +108,20 @@ class Feed:
         """The next picture is a key frame."""
         self._next = 0
 
+    def begin(self, share: float) -> None:
+        """The next picture is a key frame; the one after it comes when `share` (0 to 1) of the usual time has passed.
+
+        So that publishers which begin together do not send their key frames together for ever: units in the field do
+        not.
+        """
+        self._next = 0
+        self._enter = round((1.0 - share) * (KEY_EVERY - 1))
+
     def picture(self) -> Iterator[bytes]:
         """The packets of the next picture."""
         frame = self._pictures[self._next]
-        self._next = (self._next + 1) % len(self._pictures)
+        self._next = (self._next + 1 + self._enter) % len(self._pictures)
+        self._enter = 0
         self._picture_id += 1
         self.video_time = self.video_time + 90_000 // FRAMES_A_SECOND & 0xFFFFFFFF
         if frame.key:

@@ -19,6 +19,7 @@ from support.counting_peer import CountingPeer
 CONNECT_WITHIN: Final = 10.0  # s
 REPORT_EVERY: Final = 1.0  # s between sender reports
 SOUND_OFFSET: Final = 0.007  # s by which sound keeps off the pictures
+_GOLDEN: Final = 0.61803  # its multiples lie evenly between 0 and 1, however many there are
 
 Send = Callable[[bytes], None]
 
@@ -42,7 +43,10 @@ class SendPlain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetSending:
-    """Only these publishers send from now on, at this part of the full rate; each begins with a key frame."""
+    """Only these publishers send from now on, at this part of the full rate; each begins with a key frame.
+
+    Their further key frames come at different times.
+    """
 
     names: frozenset[str]
     rate: float = 1.0
@@ -88,8 +92,8 @@ class _Publisher:
             self.requests += 1
             self.feed.request_key_frame()
 
-    def start(self, rate: float) -> None:
-        self.feed.request_key_frame()
+    def start(self, rate: float, share: float) -> None:
+        self.feed.begin(share)
         self._task = asyncio.create_task(self._run(rate))
 
     async def stop(self) -> None:
@@ -211,15 +215,15 @@ class Publishers:
             audio_ssrc=self._ssrc + 1,
             extended=extended,
         )
-        phase = len(self._publishers) * 0.61803 % 1.0 / FRAMES_A_SECOND
+        phase = len(self._publishers) * _GOLDEN % 1.0 / FRAMES_A_SECOND
         self._publishers[name] = _Publisher(feed, picture, sound, phase)
         return self._publishers[name]
 
     async def _set_sending(self, question: SetSending) -> None:
-        for name, publisher in self._publishers.items():
+        for place, (name, publisher) in enumerate(self._publishers.items()):
             await publisher.stop()
             if name in question.names:
-                publisher.start(question.rate)
+                publisher.start(question.rate, place * _GOLDEN % 1.0)
 
     async def _withdraw(self, question: Withdraw) -> None:
         for name in question.names:

@@ -18,7 +18,8 @@ MIN_DELIVERED: Final = (
 
 METHOD: Final = {
     "load": "VP8 of 1 Mbit/s (30 frames/s, packets of 1,050 to 1,150 bytes that differ by one byte within a frame, a"
-    " key frame of 24 packets every 2 s and when asked for) and Opus (50 packets/s); the same bytes for every subject",
+    " key frame of 24 packets every 2 s and when asked for, each publisher's at its own time) and Opus (50 packets/s);"
+    " the same bytes for every subject",
     "viewers": "real ICE, DTLS and SRTP (AEAD_AES_128_GCM), one receiver report a second, transport-wide feedback every"
     " 100 ms where it is negotiated (ours; Janus offers none); their sockets are read every 25 ms, so that waking"
     " them is not charged to whoever sends",

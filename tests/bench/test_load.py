@@ -25,6 +25,14 @@ def test_two_seconds_of_picture_have_the_promised_rate_and_sizes() -> None:
     assert 980_000 <= source.video_octets * 8 / 2 <= 1_040_000
 
 
+def test_the_second_key_frame_of_a_feed_comes_at_its_own_time() -> None:
+    source = feed()
+    source.begin(0.25)
+    assert [len(list(source.picture())) == 24 for _ in range(80)] == [
+        place in {0, 16, 76} for place in range(80)
+    ]
+
+
 def test_packets_of_whip_carry_mid_and_transport_sequence() -> None:
     source = feed()
     first, second = itertools.islice(source.picture(), 2)

@@ -23,7 +23,7 @@ use crate::udp::{Inbox, RECEIVED_AT_ONCE};
 
 /// Seconds from one look at the UDP sockets to the next, unless more waits than one look takes: waking up costs more
 /// than what is done for a datagram, and hundreds of viewers report ten times a second each.
-const LOOK: f64 = 0.001;
+const LOOK: f64 = 0.0005;
 const TURN: f64 = 0.002; // s that pictures may keep the thread busy before voice that came meanwhile gets its turn
 const PACE: f64 = 0.005; // s between looks at packets that wait for their turn
 const URGENT: f64 = 0.005; // s at least between looks at losses, requests and arrivals while there are any
