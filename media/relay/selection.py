@@ -63,6 +63,10 @@ class _Layer:
     height: int = 0
     bitrate: int = 0
 
+    def facts(self) -> tuple[Codec | None, bool, bool, int, int]:
+        """What control is told of it."""
+        return self.codec, self.live, self.key_frame, self.width, self.height
+
     def info(self) -> LayerInfo:
         return LayerInfo(live=self.live, height=self.height, bitrate=self.bitrate)
 
@@ -266,6 +270,7 @@ class LayerSelection:
         if source is None or not 0 <= event.layer < len(source.layers):
             return []
         layer = source.layers[event.layer]
+        before = layer.facts()
         match event:
             case LayerSeen():
                 layer.codec, layer.live = event.codec, True
@@ -275,6 +280,8 @@ class LayerSelection:
                     layer.width, layer.height = event.width, event.height
             case LayerStalled():
                 layer.live = not event.stalled
+        if layer.facts() == before:
+            return []  # one more key frame, as every second
         self._changed.update(self._sinks[number].transport for number in source.sinks)
         if layer.codec is None:
             return []

@@ -26,7 +26,7 @@ const STALL_AFTER: f64 = 1.0; // s without a packet
 pub const KEY_FRAME_INTERVAL: f64 = 1.0;
 const GATHER_LIMIT: usize = 64; // packets of a layer that wait for the end of a batch
 /// Seconds that the beginning of a frame waits for its end, so that it leaves as one train.
-pub const GATHER: f64 = 0.0005;
+pub const GATHER: f64 = 0.001;
 const GATHER_FOR: usize = 4; // sinks from which on that is worth it
 const MAX_JUMP: i64 = 3_000; // packets forward or back beyond which a layer begins a new life
 const RESTART_STRAYS: u32 = 4; // late beyond that in a row

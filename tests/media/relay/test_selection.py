@@ -100,6 +100,17 @@ def test_a_layer_is_told_when_it_is_seen_sized_stalled_and_back() -> None:
     assert stalled.height == 360
 
 
+def test_a_key_frame_like_the_one_before_is_told_to_nobody_and_decides_nothing() -> None:
+    relay = Relay()
+    relay.viewer(5)
+    relay.live(1)
+    relay.route(5)
+    while relay.selection.pending:
+        relay.decide()
+    assert relay.live(1) == []
+    assert not relay.selection.pending
+
+
 def test_events_of_things_that_are_not_there_are_ignored() -> None:
     relay = Relay()
     assert relay.selection.happened(LayerSeen(source=9, layer=0, ssrc=1, codec=Codec.VP8)) == []
