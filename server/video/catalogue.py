@@ -95,6 +95,7 @@ class Catalogue:
         self._of_session: dict[MediaSessionId, StreamId] = {}
         self._dirty: set[StreamId] = set()
         self._put_at: dict[StreamId, float] = {}
+        self._later: dict[StreamId, float] = {}  # streams whose numbers wait until then
         self._closing: dict[StreamId, str] = {}
         self._pulls: dict[StreamId, CameraRecord] = {}  # asked of media
         self._withheld: dict[StreamId, tuple[CameraRecord, float]] = {}  # not this one before then
@@ -205,20 +206,20 @@ class Catalogue:
     def refresh(self) -> None:
         """Show what changed. Numbers alone wait until a second has passed."""
         now, wallclock = self._clock.now(), self._clock.wallclock()
+        for stream in [stream for stream, due in self._later.items() if due <= now]:
+            del self._later[stream]
+            self._dirty.add(stream)
         for stream in list(self._dirty):
+            self._dirty.discard(stream)
             ladder = self._ladders.get(stream)
             if ladder is None:
-                self._dirty.discard(stream)
                 continue
             entity = self._entity(stream, ladder.standing(now, wallclock))
             shown = self._store.get("stream", stream)
-            if (
-                isinstance(shown, Stream)
-                and now - self._put_at.get(stream, now) < STATISTICS
-                and _without_numbers(shown) == _without_numbers(entity)
-            ):
-                continue  # stays dirty
-            self._dirty.discard(stream)
+            due = self._put_at.get(stream, now) + STATISTICS
+            if isinstance(shown, Stream) and now < due and _without_numbers(shown) == _without_numbers(entity):
+                self._later[stream] = due
+                continue
             if self._store.put(entity):
                 self._put_at[stream] = now
 

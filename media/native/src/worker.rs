@@ -23,7 +23,7 @@ use crate::udp::{Inbox, RECEIVED_AT_ONCE};
 
 /// Seconds from one look at the UDP sockets to the next, unless more waits than one look takes: waking up costs more
 /// than what is done for a datagram, and hundreds of viewers report ten times a second each.
-const LOOK: f64 = 0.0005;
+const LOOK: f64 = 0.001;
 const TURN: f64 = 0.002; // s that pictures may keep the thread busy before voice that came meanwhile gets its turn
 const PACE: f64 = 0.005; // s between looks at packets that wait for their turn
 const URGENT: f64 = 0.005; // s at least between looks at losses, requests and arrivals while there are any
@@ -110,8 +110,8 @@ impl Worker {
     pub fn run(&mut self, requests: &Receiver<Request>) {
         loop {
             let next = self.timers.next();
-            let began = self.began;
-            self.lag = self.lag.max(monotonic() - began);
+            self.lag = self.lag.max(monotonic() - self.began);
+            self.rest(next);
             let ready = self.poll.wait_until(next).unwrap_or(0);
             self.began = monotonic();
             self.lag = self.lag.max(self.began - next.unwrap_or(self.began));
@@ -152,6 +152,15 @@ impl Worker {
                     }
                 }
             }
+        }
+    }
+
+    /// Let what arrives gather before the sockets are looked at again, unless something is due earlier.
+    fn rest(&self, next: Option<f64>) {
+        let until = next.map_or(self.look_at, |next| next.min(self.look_at));
+        let left = until - monotonic();
+        if left > 0.0 {
+            std::thread::sleep(std::time::Duration::from_secs_f64(left));
         }
     }
 
@@ -461,11 +470,6 @@ impl Worker {
     // ------------------------------------------------------------------ UDP
 
     fn udp_readable(&mut self, ident: i64) {
-        let now = monotonic();
-        if now < self.look_at {
-            // What arrives meanwhile shares this wake-up.
-            std::thread::sleep(std::time::Duration::from_secs_f64(self.look_at - now));
-        }
         let Some(Listener::Udp(socket)) = self.state.listeners.get(&ident) else {
             return;
         };
