@@ -95,6 +95,7 @@ class Catalogue:
         self._of_session: dict[MediaSessionId, StreamId] = {}
         self._dirty: set[StreamId] = set()
         self._put_at: dict[StreamId, float] = {}
+        self._stood: dict[StreamId, Standing] = {}  # as worked out last
         self._later: dict[StreamId, float] = {}  # streams whose numbers wait until then
         self._closing: dict[StreamId, str] = {}
         self._pulls: dict[StreamId, CameraRecord] = {}  # asked of media
@@ -115,12 +116,15 @@ class Catalogue:
         ladder = self._ladders.get(stream)
         if ladder is None:
             return
+        self._see(stream, ladder)
+        self._dirty.add(stream)
+
+    def _see(self, stream: StreamId, ladder: Ladder) -> None:
         view = self._node.stream(stream)
         ladder.see(view, self._clock.now(), self._clock.wallclock())
         if view is not None and view.session is not None:
             self._of_session[view.session] = stream
         self._note_presence(stream)
-        self._dirty.add(stream)
 
     def session_step(self, session: MediaSessionId, step: str, detail: str) -> None:
         """A media session's step; only its end matters here."""
@@ -166,6 +170,7 @@ class Catalogue:
         for stream in [stream for stream in self._ladders if stream not in directory.streams]:
             del self._ladders[stream]
             self._put_at.pop(stream, None)
+            self._stood.pop(stream, None)
             self._withheld.pop(stream, None)
             self._store.remove("stream", stream)
             if self._node.stream(stream) is not None:
@@ -214,7 +219,8 @@ class Catalogue:
             ladder = self._ladders.get(stream)
             if ladder is None:
                 continue
-            entity = self._entity(stream, ladder.standing(now, wallclock))
+            standing = self._stood[stream] = ladder.standing(now, wallclock)
+            entity = self._entity(stream, standing)
             shown = self._store.get("stream", stream)
             due = self._put_at.get(stream, now) + STATISTICS
             if isinstance(shown, Stream) and now < due and _without_numbers(shown) == _without_numbers(entity):
@@ -282,10 +288,14 @@ class Catalogue:
             await asyncio.sleep(TICK)
 
     def look(self) -> None:
-        """Compare all streams with what media knows; time alone changes how some of them are."""
+        """Compare all streams with what media knows; time alone changes how some of them are, and nothing else."""
+        now, wallclock = self._clock.now(), self._clock.wallclock()
         for stream, ladder in self._ladders.items():
-            if ladder.view is not None or self._node.stream(stream) is not None:
-                self.stream_changed(stream)
+            if ladder.view is None and self._node.stream(stream) is None:
+                continue
+            self._see(stream, ladder)
+            if ladder.standing(now, wallclock) != self._stood.get(stream):
+                self._dirty.add(stream)
 
     async def _keep_closing(self) -> None:
         while True:

@@ -130,7 +130,7 @@ class CostRounds:
         before = read(pids)
         await asyncio.sleep(plan.rest)
         resting = between(before, read(pids))
-        await self.publishers.ask(SetSending(names=publishers))
+        await self.publishers.ask(SetSending(names=publishers, kinds=stage.kinds))
         await asyncio.sleep(plan.settle)
         sent_before, received_before, before = await self._counts(stage, publishers, name, pids)
         await asyncio.sleep(plan.window)

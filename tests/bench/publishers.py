@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,11 +46,12 @@ class SendPlain:
 class SetSending:
     """Only these publishers send from now on, at this part of the full rate; each begins with a key frame.
 
-    Their further key frames come at different times.
+    Their further key frames come at different times. `kinds`: "av", or "v" = no sound.
     """
 
     names: frozenset[str]
     rate: float = 1.0
+    kinds: str = "av"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +94,9 @@ class _Publisher:
             self.requests += 1
             self.feed.request_key_frame()
 
-    def start(self, rate: float, share: float) -> None:
+    def start(self, rate: float, share: float, *, sound: bool) -> None:
         self.feed.begin(share)
-        self._task = asyncio.create_task(self._run(rate))
+        self._task = asyncio.create_task(self._run(rate, sound))
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -103,13 +105,13 @@ class _Publisher:
                 await self._task
             self._task = None
 
-    async def _run(self, rate: float) -> None:
+    async def _run(self, rate: float, sound: bool) -> None:
         begin = time.monotonic() + self._phase
         pictures = sounds = 0
         report = begin + REPORT_EVERY
         while True:
             picture_due = begin + pictures / FRAMES_A_SECOND / rate
-            sound_due = begin + SOUND_OFFSET + sounds / SOUNDS_A_SECOND / rate
+            sound_due = begin + SOUND_OFFSET + sounds / SOUNDS_A_SECOND / rate if sound else math.inf
             await asyncio.sleep(min(picture_due, sound_due) - time.monotonic())
             now = time.monotonic()
             if picture_due <= now:
@@ -223,7 +225,7 @@ class Publishers:
         for place, (name, publisher) in enumerate(self._publishers.items()):
             await publisher.stop()
             if name in question.names:
-                publisher.start(question.rate, place * _GOLDEN % 1.0)
+                publisher.start(question.rate, place * _GOLDEN % 1.0, sound="a" in question.kinds)
 
     async def _withdraw(self, question: Withdraw) -> None:
         for name in question.names:
