@@ -72,7 +72,7 @@ async def running_subject(publishers: int) -> AsyncIterator[Subject]:
     try:
         async with running_server(
             server={"log_level": "warning"},
-            http={"host": "127.0.0.1", "max_connections_per_address": 1000},
+            http={"host": "127.0.0.1", "max_connections": 10_000, "max_connections_per_address": 10_000},
             media={"addresses": ["127.0.0.1"], "full_load": 1.0},  # what more costs is what is measured
             limits={
                 "requests_per_minute": UNLIMITED,
