@@ -223,7 +223,11 @@ class Catalogue:
             entity = self._entity(stream, standing)
             shown = self._store.get("stream", stream)
             due = self._put_at.get(stream, now) + STATISTICS
-            if isinstance(shown, Stream) and now < due and _without_numbers(shown) == _without_numbers(entity):
+            if (
+                isinstance(shown, Stream)
+                and now < due
+                and _without_numbers(shown) == _without_numbers(entity)
+            ):
                 self._later[stream] = due
                 continue
             if self._store.put(entity):

@@ -31,8 +31,8 @@ METHOD: Final = {
     "ratio_to_bare_loop": "the same of a Python process that protects and sends each packet to each viewer (GSO trains)"
     " and does nothing else",
     "ratio_flat": "cost per packet at the largest fan-out by that at the smallest, both with as many viewers altogether"
-    " as the largest has, on as many publishers as that takes, and without sound, neither sent nor delivered: with 400 the video deliveries of the"
-    " rated load (`cpu_us_per_packet_by_viewers`)",
+    " as the largest has, on as many publishers as that takes, and without sound, neither sent"
+    " nor delivered: with 400 the video deliveries of the rated load (`cpu_us_per_packet_by_viewers`)",
     "kb_per_viewer": "growth of the proportional set size of control and media from no viewer to the largest fan-out,"
     " the first one served, by its viewers",
     "join_ms_p95": "at half load, one at a time: from the POST to the first packet of a key frame at the viewer",
