@@ -38,6 +38,7 @@ from media.relay.messages import (
     Transaction,
     TransportKind,
 )
+from media.serving import ENGINES
 from media.settings import MediaSettings
 from media.transport.dtls import Transmit
 from media.transport.webrtc import Steps
@@ -45,9 +46,10 @@ from support.counting_peer import MakePeer, shared_identity
 from support.relay_by_hand import LAYERS, PASSWORD, Relay, TcpPeer, filming, spawned_relay
 
 
-@pytest.fixture
-async def relay() -> AsyncIterator[Relay]:
-    async with spawned_relay(MediaSettings(statistics_interval=0.25)) as relay:
+@pytest.fixture(params=[name for name in ENGINES if name != "auto"])
+async def relay(request: pytest.FixtureRequest) -> AsyncIterator[Relay]:
+    """Of each engine that is there."""
+    async with spawned_relay(MediaSettings(statistics_interval=0.25, engine=request.param)) as relay:
         yield relay
 
 

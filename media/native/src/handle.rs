@@ -1,5 +1,6 @@
 //! What whoever steers holds of a running engine: encoded requests and answers over a channel to its thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -43,7 +44,10 @@ impl Handle {
             .spawn(move || match Worker::new(theirs, mine) {
                 Ok(mut worker) => {
                     let _ = up.send(Ok(()));
-                    worker.run(&incoming);
+                    // Without its thread the process moves nothing, and who watches it would not see that.
+                    if catch_unwind(AssertUnwindSafe(|| worker.run(&incoming))).is_err() {
+                        std::process::abort();
+                    }
                 }
                 Err(error) => {
                     let _ = up.send(Err(error));

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime, timerfd_create,
     timerfd_settime,
@@ -134,6 +134,12 @@ impl EventFd {
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes()); // fails only when it is signalled already
     }
 
+    /// Wait until it is signalled, for so many seconds at most. It stays signalled.
+    pub fn await_signal(&self, seconds: f64) {
+        let mut waiting = [PollFd::new(&self.0, PollFlags::IN)];
+        let _ = poll(&mut waiting, Some(&timespec(seconds))); // however it ends, who waits looks again
+    }
+
     /// Not readable any more; whether it was.
     pub fn drain(&self) -> bool {
         let mut count = [0; 8];
@@ -160,6 +166,19 @@ mod tests {
         assert!((wallclock() - since).abs() < 1.0);
         let before = monotonic();
         assert!(monotonic() >= before);
+    }
+
+    #[test]
+    fn who_waits_for_a_signal_is_woken_by_it_and_by_the_time() {
+        let signal = EventFd::new().unwrap();
+        let before = monotonic();
+        signal.await_signal(0.02);
+        assert!(monotonic() - before >= 0.02);
+        signal.signal();
+        let before = monotonic();
+        signal.await_signal(10.0);
+        assert!(monotonic() - before < 5.0);
+        assert!(signal.drain());
     }
 
     #[test]

@@ -155,12 +155,12 @@ impl Worker {
         }
     }
 
-    /// Let what arrives gather before the sockets are looked at again, unless something is due earlier.
+    /// Let what arrives gather before the sockets are looked at again, unless something is due or asked earlier.
     fn rest(&self, next: Option<f64>) {
         let until = next.map_or(self.look_at, |next| next.min(self.look_at));
         let left = until - monotonic();
         if left > 0.0 {
-            std::thread::sleep(std::time::Duration::from_secs_f64(left));
+            self.wake.await_signal(left);
         }
     }
 
