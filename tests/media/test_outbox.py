@@ -50,7 +50,13 @@ def test_old_statistics_are_of_no_interest_but_asked_ones_are() -> None:
     for number in (0, 7, 0):
         outbox.put(
             Statistics(
-                number=number, time=0.0, cpu_seconds=0.0, resident_bytes=0, loop_lag_ms=0.0, engine=engine
+                number=number,
+                time=0.0,
+                cpu_seconds=0.0,
+                busiest_seconds=0.0,
+                resident_bytes=0,
+                loop_lag_ms=0.0,
+                engine=engine,
             )
         )
     assert len(outbox) == 2

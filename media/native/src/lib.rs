@@ -1,5 +1,9 @@
 //! Fengsui's relay engine: the hot path of `media/relay` in one thread of its own. See CONTRACT.md for the boundary.
 
+/// Packets are longer than what the system's allocator keeps at hand, and come and go by the thousand.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod addresses;
 pub mod arrivals;
 pub mod arriving;
