@@ -46,6 +46,7 @@ class Lanes(LoadScopeScheduling):
         return "e2e" if file.startswith("tests/e2e/") else file
 
 
+@pytest.hookimpl(optionalhook=True)  # so that `-p no:xdist` works
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
     return Lanes(config, log)
 
