@@ -260,6 +260,12 @@ async def test_groups_are_patched_and_the_end_can_be_undone(pair: Pair) -> None:
     await page.keyboard.press("g")
     await page.keyboard.press("r")
     await expect(page.locator(".patch-frame .group")).to_have_count(2)
+    # No box was opened here, whose styles would come with it: a tick stands before its words, in one line.
+    only = page.get_by_text("只看存证")
+    line, tick = await only.bounding_box(), await only.locator("input").bounding_box()
+    assert line is not None
+    assert tick is not None
+    assert (line["height"] <= 40, tick["width"] <= 24, tick["x"] - line["x"] <= 8) == (True, True, True)
     await screenshot(page, "radio")
     await page.get_by_role("button", name="结束互通").click()
     await expect(page.locator(".patch-frame")).to_have_count(0)
