@@ -122,7 +122,7 @@ async def _talker(
 async def scene(full_load: float) -> AsyncIterator[Scene]:
     async with (
         running_server(
-            media={"full_load": full_load},
+            media={"full_load": full_load, "engine": "python"},  # the one that a test can keep busy
             limits={"pending_media_per_token": 1000, "requests_per_minute": 100_000},
         ) as server,
         AsyncExitStack() as stack,
