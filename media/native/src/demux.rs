@@ -120,13 +120,7 @@ mod tests {
 
     #[test]
     fn no_bytes_panic() {
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = crate::chance::numbers();
         for round in 0..50_000 {
             let mut data = CHECK.to_vec();
             if round % 2 == 0 {

@@ -286,13 +286,7 @@ mod tests {
 
     #[test]
     fn any_payload() {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = crate::chance::numbers();
         let mut detector = KeyFrameDetector::new();
         for round in 0..50_000 {
             let start: &[u8] = [&b""[..], b"\x78\0\x04", b"\x7c\x85", b"\x67"][round % 4];

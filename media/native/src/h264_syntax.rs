@@ -251,13 +251,7 @@ mod tests {
 
     #[test]
     fn any_bytes() {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = crate::chance::numbers();
         let starts: [&[u8]; 4] = [b"\x67", b"\x67\x64\0\x1f", b"\x67\xf4\0\x1f", b"\x67\x42\0\x1f"];
         let mut read = 0;
         for round in 0..50_000 {

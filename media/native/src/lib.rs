@@ -9,6 +9,8 @@ pub mod arrivals;
 pub mod arriving;
 pub mod association;
 pub mod bounds;
+#[cfg(test)]
+mod chance;
 pub mod commands;
 pub mod control;
 pub mod counters;

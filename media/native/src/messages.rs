@@ -1176,13 +1176,7 @@ mod tests {
     #[test]
     fn no_bytes_make_it_panic() {
         let whole = transaction();
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut random = crate::chance::numbers();
         for _ in 0..50_000 {
             let mut data = whole.clone();
             for _ in 0..1 + random() % 4 {

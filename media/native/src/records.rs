@@ -293,13 +293,7 @@ mod tests {
 
     #[test]
     fn no_bytes_panic() {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = crate::chance::numbers();
         for _ in 0..50_000 {
             let mut data = BYTES.repeat(1 + next() as usize % 3);
             for _ in 0..next() % 4 {

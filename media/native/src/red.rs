@@ -113,13 +113,7 @@ mod tests {
 
     #[test]
     fn any_bytes() {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = crate::chance::numbers();
         let mut read = 0;
         for _ in 0..50_000 {
             let size = next() as usize % 61;

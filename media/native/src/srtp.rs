@@ -781,13 +781,7 @@ mod tests {
 
     #[test]
     fn no_bytes_make_it_panic() {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut random = crate::chance::numbers();
         let mut pairs = PROFILES.map(pair);
         for round in 0..50_000 {
             let (protector, unprotector) = &mut pairs[round % 2];

@@ -944,13 +944,7 @@ mod tests {
 
     #[test]
     fn any_control_data_is_read_to_an_end() {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = crate::chance::numbers();
         for round in 0..50_000 {
             let mut control = SentControl::default();
             control.write(Family::Inet6, Some(Local([7; 16])), 1200);
