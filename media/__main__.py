@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import ctypes
 import functools
-import gc
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ import structlog
 from media import log
 from media.egress.recordings import WorkerRecordings
 from media.ingest.workers import WorkerPulls
+from media.memory import calm_collector
 from media.priority import go_first
 from media.serving import ENGINES, MediaService
 from media.settings import MediaSettings, load_settings
@@ -55,9 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         go_first()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            gc.collect()
-            gc.freeze()  # what lives from here on stays; only the rest is looked through again
-            gc.set_threshold(20_000, 20, 100)
+            calm_collector()
             runner.run(serve(settings, listening, connected))
     finally:
         if options.socket is not None:

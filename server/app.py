@@ -20,6 +20,7 @@ import structlog
 from aiohttp import web
 
 from media.client import MediaAway, MediaProcess
+from media.memory import calm_collector
 from media.settings import MediaSettings
 from server.addresses import host_names, interface_addresses
 from server.api.health import HealthApi
@@ -170,7 +171,7 @@ class _Server:
             "media": self._keep_media,
             **dispatch.services,
         }
-        _calm_collector()  # before anything is watched: it takes a quarter of a second
+        calm_collector()  # before anything is watched: it takes a quarter of a second
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -391,13 +392,6 @@ class _Server:
             if jump := jumps.observe(clock.now(), clock.wallclock()):
                 log.warning("the wall clock jumped", seconds=round(jump, 3))
             await asyncio.sleep(1.0)
-
-
-def _calm_collector() -> None:
-    """To look through all that was loaded again and again would hold up key presses."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
 
 
 async def _stop(running: list[asyncio.Task[None]]) -> None:

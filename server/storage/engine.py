@@ -36,6 +36,7 @@ CONNECT_TIMEOUT: Final = 10.0  # s in which it must take a connection
 CLOSE_TIMEOUT: Final = 5.0  # s that `close` waits for what is under way
 MAX_WAITING_WRITES: Final = 1000  # more are refused, never dropped after they were accepted
 READERS: Final = 4
+PAGE_CACHE: Final = 512  # KiB that each SQLite connection keeps; the system's cache is behind it
 DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 WRITER_LOCK: Final = 0x66656E67  # "feng": the advisory lock of whoever writes
 
@@ -149,6 +150,7 @@ def _sqlite_engine(url: URL, *, size: int, writes: bool) -> AsyncEngine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            f"cache_size=-{PAGE_CACHE}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
