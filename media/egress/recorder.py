@@ -35,6 +35,7 @@ from media.rtp.opus import CLOCK_RATE
 
 PAGE: Final = 0.4  # s of sound on a page
 TICK: Final = 0.05  # s
+GATHER: Final = 0.01  # s of packets that are read together: each wake-up costs more than they do
 ALIVE: Final = 1.0  # s between two signs of life
 LAST_PACKETS: Final = WINDOW + 0.05  # s after a stop in which what is on its way still comes
 MAX_SECONDS: Final = 3600  # of one recording
@@ -245,6 +246,8 @@ def _work(recorder: Recorder, channel: socket.socket, tap: socket.socket) -> Non
             alive = now + ALIVE
         _send(recorder, channel)
         poll.poll(1000 * (ALIVE if recorder.idle else TICK))
+        if not recorder.idle:
+            time.sleep(GATHER)
         records = _read(recorder, tap)
         now = time.monotonic()
         for data in _messages(channel, MAX_ORDERS):

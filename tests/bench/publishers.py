@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench.load import FRAMES_A_SECOND, SOUNDS_A_SECOND, Feed, make_pictures
@@ -16,6 +17,7 @@ from bench.signalling import Session, Sessions, Site
 from bench.workers import BenchFailed
 from media.rtp import ntp, rtcp
 from support.counting_peer import CountingPeer
+from support.pacer import Due, pacer
 
 CONNECT_WITHIN: Final = 10.0  # s
 REPORT_EVERY: Final = 1.0  # s between sender reports
@@ -76,6 +78,21 @@ class Sent:
     key_frame_requests: int
 
 
+@dataclass(slots=True)
+class _Times:
+    """When the next ones are due, monotonic s, and how far they are apart."""
+
+    picture: float
+    picture_every: float
+    sound_every: float
+    sound: float = field(init=False)
+    report: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sound = self.picture + SOUND_OFFSET if self.sound_every < math.inf else math.inf
+        self.report = self.picture + REPORT_EVERY
+
+
 class _Publisher:
     """One feed and how its clear packets leave: by `picture` and by `sound`, one at a time."""
 
@@ -87,7 +104,7 @@ class _Publisher:
         self.ending: Callable[[Session], Awaitable[None]] | None = None
         self._send_picture, self._send_sound = picture, sound
         self._phase = phase
-        self._task: asyncio.Task[None] | None = None
+        self._due: Due | None = None
 
     def on_rtcp(self, packet: rtcp.RtcpPacket) -> None:
         if isinstance(packet, rtcp.Pli | rtcp.Fir):
@@ -95,35 +112,33 @@ class _Publisher:
             self.feed.request_key_frame()
 
     def start(self, rate: float, share: float, *, sound: bool) -> None:
+        """Send from now on at this part of the full rate; `share`: see `Feed.begin`."""
         self.feed.begin(share)
-        self._task = asyncio.create_task(self._run(rate, sound))
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    async def _run(self, rate: float, sound: bool) -> None:
         begin = time.monotonic() + self._phase
-        pictures = sounds = 0
-        report = begin + REPORT_EVERY
-        while True:
-            picture_due = begin + pictures / FRAMES_A_SECOND / rate
-            sound_due = begin + SOUND_OFFSET + sounds / SOUNDS_A_SECOND / rate if sound else math.inf
-            await asyncio.sleep(min(picture_due, sound_due) - time.monotonic())
-            now = time.monotonic()
-            if picture_due <= now:
-                pictures += 1
-                for packet in self.feed.picture():
-                    self._send_picture(packet)
-            if sound_due <= now:
-                sounds += 1
-                self._send_sound(self.feed.sound())
-            if report <= now and self.peer is not None:
-                report += REPORT_EVERY
-                self._report(self.peer)
+        self._next(
+            _Times(begin, 1 / FRAMES_A_SECOND / rate, 1 / SOUNDS_A_SECOND / rate if sound else math.inf)
+        )
+
+    def stop(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+
+    def _next(self, times: _Times) -> None:
+        self._due = pacer().at(min(times.picture, times.sound), functools.partial(self._send, times))
+
+    def _send(self, times: _Times) -> None:
+        now = time.monotonic()
+        if times.picture <= now:
+            times.picture += times.picture_every
+            for packet in self.feed.picture():
+                self._send_picture(packet)
+        if times.sound <= now:
+            times.sound += times.sound_every
+            self._send_sound(self.feed.sound())
+        if times.report <= now and self.peer is not None:
+            times.report += REPORT_EVERY
+            self._report(self.peer)
+        self._next(times)
 
     def _report(self, peer: CountingPeer) -> None:
         feed, wallclock = self.feed, ntp.from_unix(time.time())
@@ -223,7 +238,7 @@ class Publishers:
 
     async def _set_sending(self, question: SetSending) -> None:
         for place, (name, publisher) in enumerate(self._publishers.items()):
-            await publisher.stop()
+            publisher.stop()
             if name in question.names:
                 publisher.start(question.rate, place * _GOLDEN % 1.0, sound="a" in question.kinds)
 
@@ -232,7 +247,7 @@ class Publishers:
             publisher = self._publishers.pop(name, None)
             if publisher is None:
                 continue
-            await publisher.stop()
+            publisher.stop()
             if publisher.session is not None and publisher.ending is not None:
                 await publisher.ending(publisher.session)
             if publisher.peer is not None:

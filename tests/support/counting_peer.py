@@ -30,12 +30,14 @@ from media.rtp import rtcp, twcc
 from media.transport import stun
 from media.transport.certificate import Identity, make_identity
 from media.transport.dtls import DtlsAssociation, DtlsEvent, DtlsFactory, DtlsRole, Handshaken, Transmit
+from support.pacer import Due, pacer
 from support.shared_drain import HEAD, Arrived, SharedDrain
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 VP8, VP8_RTX, H264, H264_RTX, OPUS = 96, 97, 102, 103, 111
 CHECK_EVERY = 2.5  # s between consent checks
+TICK = 0.1  # s between looks at what is to be said
 _RTP = struct.Struct("!HII")
 SRTP_PROFILES = {
     SrtpProfile.AEAD_AES_128_GCM: Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
@@ -116,7 +118,7 @@ class CountingPeer:
         self._remote: tuple[str, int] = ("", 0)
         self._transport_cc = 0
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Due | None = None
         self._next_check = 0.0
         self._checked = False
         self._dtls: DtlsAssociation | None = None
@@ -433,7 +435,7 @@ class CountingPeer:
             self._take(self._dtls.handle_timeout(now), now)
         if self.connected.is_set():
             self._report(now)
-        self._timer = self._loop.call_later(0.1 if self._checked else 0.03, self._tick)
+        self._timer = pacer().after(TICK if self._checked else 0.03, self._tick)
 
     def _report(self, now: float) -> None:
         if self._send is not None and (body := self._feedback.feedback(now)) is not None:

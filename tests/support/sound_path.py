@@ -6,7 +6,6 @@ can say what is missing from the beginning and how long it was under way. On the
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
 import struct
@@ -20,6 +19,7 @@ import msgspec
 from media.rtp.errors import PacketError
 from media.rtp.packet import RtpPacket
 from support.counting_peer import OPUS, CountingPeer
+from support.pacer import Due, pacer
 from support.shared_drain import SharedDrain
 
 SLOTS: Final = 8
@@ -111,7 +111,7 @@ class SoundPath:
             bind=bind,
         )
         self._feed = VoiceFeed(self.peer.ssrc)
-        self._speaking: asyncio.Task[None] | None = None
+        self._speaking: Due | None = None
         self.sent = 0  # packets of the last press
 
     def offer(self) -> str:
@@ -128,18 +128,19 @@ class SoundPath:
         self._stop()
         self.sent = 0
         self._send(press, pressed)
-        self._speaking = asyncio.create_task(self._speak(press, pressed))
+        self._speak_on(press, pressed, time.monotonic())
         return pressed
 
     def hush(self) -> None:
         """The microphone is closed: nothing leaves any more."""
         self._stop()
 
-    async def _speak(self, press: int, pressed: int) -> None:
-        begun = time.monotonic()
-        while True:
-            await asyncio.sleep(max(0.0, begun + self.sent * STEP - time.monotonic()))
+    def _speak_on(self, press: int, pressed: int, begun: float) -> None:
+        def speak() -> None:
             self._send(press, pressed)
+            self._speak_on(press, pressed, begun)
+
+        self._speaking = pacer().at(begun + self.sent * STEP, speak)
 
     def _send(self, press: int, pressed: int) -> None:
         mark = VoiceMark(press=press, index=self.sent, pressed_ns=pressed, sent_ns=time.monotonic_ns())
