@@ -218,6 +218,8 @@ class Lifetimes:
             self._tables.remove_publication(session.publication)
         self._allot.release(session.feedback_ssrc)
         self.release(session.outlets)
+        session.outlets.clear()  # each names its session: all would wait for the garbage collector
+        session.slots.clear()
 
     def _departed(self, stream: StreamId, reason: str) -> list[SetRoutes]:
         """A publication ended: the one that waits behind it takes over, else viewers wait for its return."""

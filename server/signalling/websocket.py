@@ -153,6 +153,7 @@ class WebSockets:
             self._socket_gone.set()
             self._detach(socket)
             await asyncio.gather(writer, return_exceptions=True)
+            _forget_frames(response.exception())
         return response
 
     async def _read(self, response: web.WebSocketResponse[bool], socket: _Socket) -> None:
@@ -435,3 +436,11 @@ class WebSockets:
             **self._clients.statistics(),
             **self._counters,
         }
+
+
+def _forget_frames(failure: BaseException | None) -> None:
+    """The response keeps what failed, whose frames keep the response: with 256 KiB of TLS they would wait for the
+    garbage collector together."""
+    while failure is not None:
+        failure.__traceback__ = None
+        failure = failure.__context__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from server.auth.permissions import Principal, Role
 from server.model.ids import MediaSessionId
@@ -585,3 +587,24 @@ async def test_two_hundred_clients_come_at_once(hall: Desk) -> None:
     made = hall.centre.store.statistics()["messages_encoded_total"]
     assert isinstance(made, int)
     assert made - before <= 3
+
+
+async def test_a_connection_that_is_gone_waits_for_no_garbage_collector(hall: Desk) -> None:
+    """With TLS each has 256 KiB of buffers."""
+
+    def left() -> int:
+        return sum(isinstance(one, web.WebSocketResponse) for one in gc.get_objects())
+
+    cookie = await officer(hall)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await (await hall.tab(cookie=cookie)).close()
+            tab = await hall.tab(cookie=cookie)
+            await media(tab)
+            await tab.vanish()
+        assert left() > 0
+        await until(lambda: not left())
+    finally:
+        gc.enable()
