@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ SESSION_ENDS: Final = {"logged_out": "logged_out", "expired": "expired"}
 log = structlog.get_logger("server.signalling")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Socket:
     """A connection with what the shell needs of its request."""
 
@@ -67,6 +68,12 @@ class _Socket:
     address: str
     base: str
     secret: str  # of the log-in session, "" = none
+    sending: float = math.inf  # since when a frame waits for the client to read
+
+    def abort(self) -> None:
+        """Cut it off."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
 
 
 class WebSockets:
@@ -189,8 +196,9 @@ class WebSockets:
             while True:
                 data = connection.take(self._services.store)
                 if data is not None:
-                    async with asyncio.timeout(SEND_TIMEOUT):
-                        await response.send_frame(data, WSMsgType.TEXT)
+                    socket.sending = self._services.clock.now()
+                    await response.send_frame(data, WSMsgType.TEXT)
+                    socket.sending = math.inf
                     self._counters["sent_total"] += 1
                     self._counters["sent_bytes_total"] += len(data)
                     continue
@@ -201,18 +209,12 @@ class WebSockets:
                     return
                 socket.wake.clear()
                 await socket.wake.wait()
-        except TimeoutError:
-            connection.end("too_slow")
-            self._counters["not_reading_total"] += 1
-            if socket.request.transport is not None:
-                socket.request.transport.abort()
-        except ConnectionError:
-            return  # the reader notices, too
+        except (ConnectionError, TimeoutError):
+            socket.abort()  # the reader notices, too
         except Exception:
             log.exception("a WebSocket's writer failed", address=socket.address)
             connection.end("unavailable")
-            if socket.request.transport is not None:
-                socket.request.transport.abort()
+            socket.abort()
 
     def _detach(self, socket: _Socket) -> None:
         client = socket.connection.client
@@ -413,9 +415,15 @@ class WebSockets:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
+            now = self._services.clock.now()
             for socket in self._sockets:
-                socket.connection.tick(self._services.clock.now())
-            for session, cause in self._clients.tick(self._services.clock.now()).items():
+                socket.connection.tick(now)
+                if now - socket.sending >= SEND_TIMEOUT:
+                    socket.sending = math.inf
+                    socket.connection.end("too_slow")
+                    self._counters["not_reading_total"] += 1
+                    socket.abort()
+            for session, cause in self._clients.tick(now).items():
                 self._close_media(session, cause)
 
     async def _keep_closing(self) -> None:
