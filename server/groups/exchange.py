@@ -180,7 +180,7 @@ class Exchange:
         if was == up:
             return
         self._name(attached.subject)
-        self._open(attached.id, self.legs)
+        self._open(attached.id, self._audience(attached.id))
         now = self._clock.now()
         for row in self._floors.of_leg(attached.id):
             self._happened(row, row.floor.path(attached.id, up, now))
@@ -356,7 +356,7 @@ class Exchange:
         for attached in list(self.legs.values()):
             self._rejoin(attached)
         for leg in list(self._talking):
-            self._open(leg, self.legs)
+            self._open(leg, self._audience(leg))
         for row in self._floors:
             self._arm(row)
             self._show_floor(row)
@@ -451,6 +451,12 @@ class Exchange:
             calls = [call_name(call) for call, legs in self._calls.items() if leg in legs]
         self._board.open(leg, (*calls, *self._groups_of(leg)), listeners)
         self._spoke[leg] = None
+
+    def _audience(self, leg: LegId) -> set[LegId]:
+        """Who is in a floor that it has, or in a call with it."""
+        calls = [legs for legs in self._calls.values() if leg in legs]
+        rows = [row for floor in self._talking.get(leg, {}) if (row := self._floors.get(floor)) is not None]
+        return {other for legs in (*calls, *(row.legs for row in rows)) for other in legs}
 
     def _groups_of(self, leg: LegId) -> list[GroupId]:
         """Where it is heard by having the floor."""
