@@ -30,4 +30,4 @@ def calm_collector() -> None:
     """What was loaded so far stays and is not looked through again: that would hold up packets and key presses."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+    gc.set_threshold(5_000, 20, 100)
