@@ -5,14 +5,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 
 use rustc_hash::FxHashMap;
 
 use crate::arriving::{datagram, frame};
 use crate::control::{Changes, Closing, Socket};
 use crate::events::EventQueue;
-use crate::handle::Request;
 use crate::layer::GATHER;
 use crate::messages::{Ack, Event, decode_transaction, encode_ack, encode_statistics, transaction_number};
 use crate::poll::{EventFd, Poll, monotonic};
@@ -32,6 +31,18 @@ const TELL: f64 = 0.025; // s that events wait which nobody needs to know soon
 const LISTEN: f64 = 0.05; // s between looks at whether spurts are over, while there are any
 const BATCHES: usize = 2; // of the inbox that are read before others get their turn
 const WAKE: u64 = 0;
+
+/// What the thread is asked; answers go back through the channel that came with the question.
+pub enum Request {
+    /// Begin to read.
+    Start,
+    /// An encoded transaction.
+    Apply(Vec<u8>, SyncSender<Vec<u8>>),
+    /// A snapshot.
+    Statistics(SyncSender<Vec<u8>>),
+    /// Close every socket and end.
+    Close(SyncSender<()>),
+}
 
 /// What a token of the epoll stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
