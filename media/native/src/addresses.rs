@@ -4,7 +4,8 @@
 //! link-local address keeps its interface as `%number`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 
 use crate::messages::Address;
 
@@ -171,6 +172,18 @@ impl fmt::Debug for Local {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
     }
+}
+
+/// The address that `host` ("" = every one) names in this family.
+pub fn resolve(host: &str, port: u16, family: Family) -> io::Result<SocketAddr> {
+    if host.is_empty() {
+        return Ok(SocketAddr::new(family.wildcard(), port));
+    }
+    let wanted = family == Family::Inet6;
+    (host, port)
+        .to_socket_addrs()?
+        .find(|address| address.is_ipv6() == wanted)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
 }
 
 #[cfg(test)]

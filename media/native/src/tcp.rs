@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener as StandardListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener as StandardListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::addresses::{Family, RawAddress};
+use crate::addresses::{Family, RawAddress, resolve};
+use crate::bounds::MAX_DATAGRAM;
 use crate::counters::Counters;
 use crate::messages::{Address, ListenerKind};
-use crate::udp::MAX_DATAGRAM;
 
 /// Connections per listener.
 pub const MAX_CONNECTIONS: usize = 1_000;
@@ -322,18 +322,6 @@ fn listening_at(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
 
 fn has_dual_stack() -> bool {
     Socket::new(Domain::IPV6, Type::STREAM, None).is_ok_and(|probe| probe.set_only_v6(false).is_ok())
-}
-
-/// The address that `host` ("" = every one) names in this family.
-pub(crate) fn resolve(host: &str, port: u16, family: Family) -> io::Result<SocketAddr> {
-    if host.is_empty() {
-        return Ok(SocketAddr::new(family.wildcard(), port));
-    }
-    let wanted = family == Family::Inet6;
-    (host, port)
-        .to_socket_addrs()?
-        .find(|address| address.is_ipv6() == wanted)
-        .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ use std::rc::Rc;
 use libc::c_int;
 use socket2::{SockAddr, Socket, Type};
 
-use crate::addresses::{Family, Local, RawAddress};
+use crate::addresses::{Family, Local, RawAddress, resolve};
+use crate::bounds::MAX_DATAGRAM;
 use crate::counters::Counters;
 use crate::messages::ListenerKind;
 use crate::poll::{monotonic, wallclock};
-use crate::tcp::resolve;
 
 /// Bytes the kernel is asked to hold per socket and direction; it may grant less.
 pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
@@ -30,8 +30,6 @@ pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 pub const MAX_SEGMENTS: usize = 64;
 /// Bytes of one train.
 pub const MAX_TRAIN: usize = 65_000;
-/// Bytes; longer datagrams are dropped. WebRTC peers stay below 1,500.
-pub const MAX_DATAGRAM: usize = 2_048;
 /// Datagrams of one `Inbox::receive`.
 pub const RECEIVED_AT_ONCE: usize = 64;
 /// Datagrams or trains of one system call.
