@@ -5,9 +5,10 @@
 //! life of the transport, because browsers stop sending MID and RID as soon as a report tells them that we know the
 //! SSRC.
 
+use crate::keys::{LayerKey, SourceKey, TransportKey};
 use crate::messages::TransportKind;
 use crate::reception::Reception;
-use crate::state::{LayerKey, SourceKey, State, TransportKey};
+use crate::state::State;
 
 /// SSRCs of one transport; a peer that invents more is not listened to.
 const MAX_STREAMS: usize = 64;

@@ -5,10 +5,11 @@
 
 use std::rc::Rc;
 
+use crate::keys::{LayerKey, SinkKey, SourceKey};
 use crate::messages::{Codec, Event};
 use crate::packet::MediaPacket;
 use crate::sink::Output;
-use crate::state::{LayerKey, SinkKey, SourceKey, State};
+use crate::state::State;
 use crate::train::Run;
 
 impl State {

@@ -5,6 +5,7 @@
 //! one key-frame request a second and layer.
 
 use crate::arrivals::is_alone;
+use crate::keys::{LayerKey, SinkKey, TransportKey};
 use crate::layer::KEY_FRAME_INTERVAL;
 use crate::messages::{Event, TransportKind};
 use crate::ntp;
@@ -16,7 +17,7 @@ use crate::rtcp::{
 };
 use crate::sink::Sink;
 use crate::srtp::MAX_TRAILER;
-use crate::state::{LayerKey, SinkKey, State, TransportKey};
+use crate::state::State;
 use crate::transport::MAX_SAMPLES;
 use crate::twcc::pack_packet;
 

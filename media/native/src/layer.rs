@@ -7,13 +7,14 @@ use crate::drip::Drip;
 use crate::h264::{KeyFrameDetector, KeyFrameStart};
 use crate::h264_syntax::parse_sps;
 use crate::history::History;
+use crate::keys::{LayerKey, SinkKey, SourceKey};
 use crate::messages::{Codec, Event, MediaKind};
 use crate::nack::LossTracker;
 use crate::packet::MediaPacket;
 use crate::rewrite::NumberLine;
 use crate::sequence::difference32;
 use crate::source::SourceCodec;
-use crate::state::{LayerKey, SinkKey, SourceKey, State};
+use crate::state::State;
 use crate::train::Run;
 use crate::vp8::{Picture, vp8_picture};
 

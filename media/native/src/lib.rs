@@ -26,6 +26,7 @@ pub mod h264;
 pub mod h264_syntax;
 pub mod handle;
 pub mod history;
+pub mod keys;
 pub mod layer;
 pub mod messages;
 pub mod nack;

@@ -7,13 +7,14 @@ use std::rc::Rc;
 
 use crate::arrivals::SentTrain;
 use crate::extensions::absolute_send_time;
+use crate::keys::{LayerKey, SinkKey};
 use crate::pacing::PacketClass;
 use crate::packet::MediaPacket;
 use crate::poll::monotonic;
 use crate::ports::{Exit, Way};
 use crate::rewrite::{Stretch, extended_out, squeeze, timestamp_step};
 use crate::sink::{OVERHEAD, PeerOutput, Sink};
-use crate::state::{LayerKey, SinkKey, State};
+use crate::state::State;
 use crate::train::{Form, Placement, Train, move_picture, plan};
 use crate::transport::Queued;
 use crate::vp8::Picture;

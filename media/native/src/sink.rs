@@ -7,13 +7,14 @@ use rustc_hash::FxHashMap;
 
 use crate::bounds::Rate;
 use crate::extensions::OutgoingLayout;
+use crate::keys::{LayerKey, SinkKey, SourceKey, TransportKey};
 use crate::messages::{AddSink, Codec, MediaKind, TransportKind};
 use crate::pacing::PacketClass;
 use crate::packet::MediaPacket;
 use crate::poll::monotonic;
 use crate::rewrite::{Stretch, StretchLog};
 use crate::rtcp::write_sdes_cname;
-use crate::state::{LayerKey, SinkKey, SourceKey, State, TransportKey};
+use crate::state::State;
 use crate::taps::TapOutput;
 use crate::train::{Conversion, Form, Run, plan};
 use crate::transport::{Queued, Transport};

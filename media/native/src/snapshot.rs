@@ -1,5 +1,6 @@
 //! The engine's statistics message, made from the state on demand.
 
+use crate::keys::TransportKey;
 use crate::layer::Layer;
 use crate::messages::{
     EngineStatistics, LayerStatistics, SinkStatistics, SourceStatistics, TransportStatistics,
@@ -7,7 +8,7 @@ use crate::messages::{
 use crate::poll::{monotonic, thread_seconds};
 use crate::sink::{Output, Sink};
 use crate::source::Source;
-use crate::state::{State, TransportKey};
+use crate::state::State;
 
 impl State {
     /// Everything, now; the caller knows how late its loop was.

@@ -1,15 +1,14 @@
 //! Everything the engine holds, in one place: tables by id, the event queue, counters, the send buffer.
-//!
-//! Layers, sinks, sources and transports refer to each other by key; a key of what is gone finds nothing.
 
 use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use slotmap::{SlotMap, new_key_type};
+use slotmap::SlotMap;
 
 use crate::bounds::RateTable;
 use crate::counters::Counters;
 use crate::events::EventQueue;
+use crate::keys::{LayerKey, SinkKey, SourceKey, TransportKey};
 use crate::layer::Layer;
 use crate::messages::Event;
 use crate::pacing::SharedBudget;
@@ -21,17 +20,6 @@ use crate::source::Source;
 use crate::train::Form;
 use crate::transport::Transport;
 use crate::udp::Outbox;
-
-new_key_type! {
-    /// Finds a transport while it exists.
-    pub struct TransportKey;
-    /// Finds a source while it exists.
-    pub struct SourceKey;
-    /// Finds a layer while it exists.
-    pub struct LayerKey;
-    /// Finds a sink while it exists.
-    pub struct SinkKey;
-}
 
 const STUN_LIMIT: u32 = 50; // per second and remote address
 const STUN_ADDRESSES: usize = 20_000; // remote addresses counted per second

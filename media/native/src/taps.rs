@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
+use crate::keys::{LayerKey, SinkKey};
 use crate::layer::{Arrived, Report};
 use crate::messages::Codec;
 use crate::packet::MediaPacket;
 use crate::records::{self, RecordHead, parse_batch, write_record};
 use crate::sink::Output;
-use crate::state::{LayerKey, SinkKey, State};
+use crate::state::State;
 
 /// Where a tap's track stands: the source's own numbers, nothing rewritten.
 #[derive(Default)]

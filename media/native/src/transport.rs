@@ -8,13 +8,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::arrivals::{ArrivalFolder, Sample, SentTrain};
 use crate::association::Stream;
 use crate::bounds::{AllowedRate, Rate};
+use crate::keys::{LayerKey, SinkKey, SourceKey, TransportKey};
 use crate::messages::{AddTransport, Codec, ExtensionIds, TransportKind};
 use crate::pacing::Pacer;
 use crate::packet::MediaPacket;
 use crate::poll::monotonic;
 use crate::ports::Way;
 use crate::srtp::{Protector, Unprotector};
-use crate::state::{LayerKey, SinkKey, SourceKey, State, TransportKey};
+use crate::state::State;
 use crate::twcc::TwccReceiver;
 
 /// Paths kept per transport.
