@@ -121,23 +121,11 @@ impl TokenBucket {
     }
 }
 
-/// What waits and what was dropped, by class in the order of `PacketClass`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PacerStatistics {
-    /// Bytes that wait, of all classes.
-    pub queued_bytes: usize,
-    /// Packets that wait.
-    pub queued: [usize; 4],
-    /// Packets dropped since the start.
-    pub dropped: [u64; 4],
-}
-
 #[derive(Debug)]
 struct Queue<Item> {
     limit: usize,
     items: VecDeque<(usize, Item)>,
     size: usize,
-    dropped: u64,
 }
 
 impl<Item> Queue<Item> {
@@ -168,7 +156,7 @@ impl<Item> Pacer<Item> {
         Self {
             bucket: TokenBucket::new(rate_bps, now),
             budget,
-            queues: limits.map(|limit| Queue { limit, items: VecDeque::new(), size: 0, dropped: 0 }),
+            queues: limits.map(|limit| Queue { limit, items: VecDeque::new(), size: 0 }),
             queued: 0,
             torn: FxHashSet::default(),
         }
@@ -226,12 +214,10 @@ impl<Item> Pacer<Item> {
             PacketClass::Voice | PacketClass::Repair => size > queue.limit,
         };
         if refused {
-            queue.dropped += 1;
             return false;
         }
         while !queue.fits(size) && queue.take().is_some() {
             self.queued -= 1;
-            queue.dropped += 1;
         }
         queue.items.push_back((size, item));
         queue.size += size;
@@ -282,26 +268,6 @@ impl<Item> Pacer<Item> {
         self.torn.remove(&flow);
     }
 
-    /// Drop all that waits (the transport closes); how many packets that was. They are counted as dropped.
-    pub fn clear(&mut self) -> usize {
-        for queue in &mut self.queues {
-            queue.dropped += queue.items.len() as u64;
-            queue.items.clear();
-            queue.size = 0;
-        }
-        self.torn.clear();
-        std::mem::take(&mut self.queued)
-    }
-
-    /// A snapshot.
-    pub fn statistics(&self) -> PacerStatistics {
-        PacerStatistics {
-            queued_bytes: self.queued_bytes(),
-            queued: std::array::from_fn(|kind| self.queues[kind].items.len()),
-            dropped: std::array::from_fn(|kind| self.queues[kind].dropped),
-        }
-    }
-
     fn may_spend(&mut self, now: f64, kind: PacketClass) -> bool {
         self.bucket.may_spend(now, kind)
             && self.budget.as_ref().is_none_or(|budget| budget.borrow_mut().may_spend(now, kind))
@@ -333,6 +299,11 @@ mod tests {
     /// How many packets of this size may leave at once, of 10,000.
     fn passing<Item>(pacer: &mut Pacer<Item>, size: usize, now: f64, kind: PacketClass) -> usize {
         (0..10_000).filter(|_| pacer.try_spend(size, now, kind)).count()
+    }
+
+    /// How many packets wait, by class.
+    fn waiting<Item>(pacer: &Pacer<Item>) -> [usize; 4] {
+        pacer.queues.each_ref().map(|queue| queue.items.len())
     }
 
     #[test]
@@ -423,8 +394,7 @@ mod tests {
         assert!(pacer.enqueue(Video, 100, "other flow", 0.0, true, 7));
         assert!(!pacer.enqueue(Video, 100, "a5", 0.0, true, 0));
         assert!(pacer.enqueue(Video, 100, "b1", 0.0, true, 0));
-        assert_eq!(pacer.statistics().dropped, [0, 0, 3, 0]);
-        assert_eq!(pacer.statistics().queued, [0, 0, 4, 0]);
+        assert_eq!(waiting(&pacer), [0, 0, 4, 0]);
     }
 
     #[test]
@@ -449,8 +419,7 @@ mod tests {
                 pacer.enqueue(kind, 100, 10 * kind as u32 + number, 0.0, true, 0);
             }
         }
-        assert_eq!(pacer.statistics().queued, [3, 3, 0, 3]);
-        assert_eq!(pacer.statistics().dropped, [2, 2, 0, 2]);
+        assert_eq!(waiting(&pacer), [3, 3, 0, 3]);
         assert!(!pacer.enqueue(Voice, 301, 99, 0.0, true, 0));
         let left: Vec<u32> = (1..100).flat_map(|second| pacer.pop(f64::from(second))).collect();
         assert_eq!(left, [2, 3, 4, 12, 13, 14, 30, 31, 32]);
@@ -500,18 +469,6 @@ mod tests {
     }
 
     #[test]
-    fn clearing_counts_what_is_lost() {
-        let mut pacer = pacer(8_000.0);
-        passing(&mut pacer, 1_000, 0.0, Video);
-        pacer.enqueue(Video, 500, "v", 0.0, true, 0);
-        pacer.enqueue(Voice, 500, "a", 0.0, true, 0);
-        assert_eq!(pacer.clear(), 2);
-        assert_eq!(pacer.next_deadline(), None);
-        let statistics = pacer.statistics();
-        assert_eq!((statistics.queued_bytes, statistics.dropped), (0, [1, 0, 1, 0]));
-    }
-
-    #[test]
     fn a_bucket_never_saves_more_than_its_burst_and_time_never_runs_back() {
         let mut bucket = TokenBucket::new(8_000_000.0, 0.0); // a burst is 10 ms: 10,000 bytes
         assert!(bucket.may_spend(100.0, Video));
@@ -534,7 +491,7 @@ mod tests {
             let rate = 30_000.0 + next(10_000_000) as f64;
             let ahead = (0.010 * rate / 8.0).max(3_000.0) + (0.100 * rate / 8.0).max(2_000.0);
             let mut pacer = pacer(rate);
-            let (mut now, mut volume, mut count) = (0.0, 0.0, 0);
+            let (mut now, mut volume, mut count, mut dropped) = (0.0, 0.0, 0, 0);
             for _ in 0..300 {
                 now += next(50) as f64 / 1_000.0;
                 let kind = PacketClass::ALL[next(4) as usize];
@@ -547,16 +504,19 @@ mod tests {
                     volume += size as f64;
                     count += 1;
                 } else {
-                    pacer.enqueue(kind, size, size, 0.0, next(2) == 0, next(3) as u32);
+                    let before = pacer.queued;
+                    let taken = pacer.enqueue(kind, size, size, 0.0, next(2) == 0, next(3) as u32);
+                    dropped += before + 1 - pacer.queued;
+                    assert!(taken || pacer.queued == before);
                 }
                 assert!(volume <= now * rate / 8.0 + ahead + 1_400.0);
             }
             while let Some(deadline) = pacer.next_deadline() {
                 now = deadline.max(now);
-                count += pacer.pop(now).len() as u64;
+                count += pacer.pop(now).len();
                 assert!(now < 1_000.0);
             }
-            assert_eq!(count + pacer.statistics().dropped.iter().sum::<u64>(), 300);
+            assert_eq!(count + dropped, 300);
         }
     }
 }

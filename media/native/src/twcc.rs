@@ -199,25 +199,6 @@ pub(crate) fn check_body(body: &[u8]) -> Result<Vec<usize>, Malformed> {
     Ok(empty)
 }
 
-/// Counters since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TwccReceiverStatistics {
-    /// Arrivals noted.
-    pub received: u64,
-    /// Arrivals of a packet that was here already.
-    pub duplicates: u64,
-    /// Arrivals older than what is remembered.
-    pub too_late: u64,
-    /// How often the peer began to count anew.
-    pub restarts: u64,
-    /// Arrivals forgotten before they were reported.
-    pub dropped: u64,
-    /// Messages made.
-    pub messages: u64,
-    /// Arrivals not yet reported.
-    pub waiting: usize,
-}
-
 /// Receiver side of one transport: note each arrival, take a feedback body when one is due.
 ///
 /// Call `record` for every packet with a transport sequence (padding and RTX too), then `feedback(now)` until
@@ -225,7 +206,7 @@ pub struct TwccReceiverStatistics {
 ///
 /// A packet that arrives after a message said it was missing moves the start of the next message back to
 /// itself, so the sender hears of it; arrivals older than the memory behind the newest are forgotten. At most
-/// `capacity` arrivals are kept; the oldest go first and are counted.
+/// `capacity` arrivals are kept; the oldest go first.
 #[derive(Debug)]
 pub struct TwccReceiver {
     interval: f64,
@@ -239,7 +220,7 @@ pub struct TwccReceiver {
     last_sent: Option<f64>,
     feedback_count: u8,
     strays: u32,
-    statistics: TwccReceiverStatistics,
+    waiting: usize, // arrivals not yet reported
 }
 
 impl TwccReceiver {
@@ -261,7 +242,7 @@ impl TwccReceiver {
             last_sent: None,
             feedback_count: 0,
             strays: 0,
-            statistics: TwccReceiverStatistics::default(),
+            waiting: 0,
         }
     }
 
@@ -282,7 +263,6 @@ impl TwccReceiver {
                     // 8,192 packets late is no reordering: the peer may have begun to count anew.
                     self.strays += 1;
                     if self.strays < 16 {
-                        self.statistics.too_late += 1;
                         return;
                     }
                     self.restart();
@@ -294,24 +274,18 @@ impl TwccReceiver {
         let place = match self.arrivals.back() {
             Some((newest, _)) if *newest >= extended => {
                 match self.arrivals.binary_search_by_key(&extended, |(known, _)| *known) {
-                    Ok(_) => {
-                        self.statistics.duplicates += 1;
-                        return;
-                    }
+                    Ok(_) => return, // it came again
                     Err(place) => place,
                 }
             }
             _ => self.arrivals.len(),
         };
         if self.floor.is_some_and(|floor| extended < floor) {
-            // A message from here on would call its forgotten neighbours lost.
-            self.statistics.too_late += 1;
-            return;
+            return; // a message from here on would call its forgotten neighbours lost
         }
         self.next = Some(self.next.map_or(extended, |next| next.min(extended)));
         self.arrivals.insert(place, (extended, arrival_us));
-        self.statistics.received += 1;
-        self.statistics.waiting += 1;
+        self.waiting += 1;
         if self.arrivals.len() > self.capacity {
             self.forget_oldest();
         }
@@ -321,7 +295,7 @@ impl TwccReceiver {
     ///
     /// Due: something is waiting, and the interval has passed or more than the threshold is waiting.
     pub fn feedback(&mut self, now: f64) -> Option<Vec<u8>> {
-        let waiting = self.statistics.waiting;
+        let waiting = self.waiting;
         let base = self.next?;
         if waiting == 0 {
             return None;
@@ -337,10 +311,9 @@ impl TwccReceiver {
         let last = batch.clone().next_back().map_or(base, |(sequence, _)| *sequence);
         let body = pack_body(base, batch.copied(), self.feedback_count);
         self.feedback_count = self.feedback_count.wrapping_add(1);
-        self.statistics.messages += 1;
         self.next = Some(last + 1);
-        self.statistics.waiting = pending - fitting;
-        if self.statistics.waiting == 0 {
+        self.waiting = pending - fitting;
+        if self.waiting == 0 {
             self.last_sent = Some(now);
             self.forget_reported();
         }
@@ -349,7 +322,7 @@ impl TwccReceiver {
 
     /// When `feedback` has something to say if nothing more arrives; None when nothing is waiting.
     pub fn next_deadline(&self) -> Option<f64> {
-        (self.statistics.waiting > 0).then(|| self.interval_ends())
+        (self.waiting > 0).then(|| self.interval_ends())
     }
 
     /// From when on whatever arrives may be reported at once.
@@ -357,14 +330,8 @@ impl TwccReceiver {
         self.last_sent.map_or(0.0, |last| last + self.interval)
     }
 
-    /// A snapshot of the counters.
-    pub fn statistics(&self) -> TwccReceiverStatistics {
-        self.statistics
-    }
-
     fn restart(&mut self) {
-        self.statistics.restarts += 1;
-        self.statistics.waiting = 0;
+        self.waiting = 0;
         self.strays = 0;
         self.arrivals.clear();
         self.next = None;
@@ -390,8 +357,7 @@ impl TwccReceiver {
             unreported += usize::from(self.next.is_some_and(|next| sequence >= next));
             last = Some(sequence);
         }
-        self.statistics.dropped += unreported as u64;
-        self.statistics.waiting = self.statistics.waiting.saturating_sub(unreported);
+        self.waiting = self.waiting.saturating_sub(unreported);
         self.floor = last.map(|last| last + 1).or(self.floor);
         self.next = self.next.max(self.floor);
     }
@@ -619,7 +585,6 @@ mod tests {
         drain(&mut receiver, 0.9);
         receiver.record(11, 910_000);
         assert!(drain(&mut receiver, 1.1).is_empty());
-        assert_eq!(receiver.statistics().too_late, 1);
     }
 
     #[test]
@@ -628,7 +593,6 @@ mod tests {
         receiver.record(5, 1_000);
         receiver.record(5, 9_000);
         assert_eq!(drain_one(&mut receiver, 0.0).arrivals, [(5, 1_000)]);
-        assert_eq!(receiver.statistics().duplicates, 1);
     }
 
     #[test]
@@ -653,7 +617,6 @@ mod tests {
         }
         let message = drain_one(&mut receiver, 1.0);
         assert_eq!((message.base, message.status_count), (115, 5));
-        assert_eq!((receiver.statistics().restarts, receiver.statistics().too_late), (1, 15));
     }
 
     #[test]
@@ -662,12 +625,12 @@ mod tests {
         for sequence in 0..10_000 {
             receiver.record(sequence, i64::from(sequence) * 10);
         }
-        let statistics = receiver.statistics();
-        assert!(statistics.waiting <= 400);
-        assert_eq!(statistics.dropped + statistics.waiting as u64, 10_000);
+        let waiting = receiver.waiting;
+        assert!(waiting <= 400);
         let messages = drain(&mut receiver, 1.0);
-        assert_eq!(messages.iter().map(|message| message.arrivals.len()).sum::<usize>(), statistics.waiting);
-        assert_eq!(messages.last().unwrap().arrivals.last().unwrap().0, 9_999);
+        let reported: Vec<u16> =
+            messages.iter().flat_map(|message| &message.arrivals).map(|(sequence, _)| *sequence).collect();
+        assert_eq!(reported, (10_000 - waiting as u16..10_000).collect::<Vec<_>>());
     }
 
     #[test]
