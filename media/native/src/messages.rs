@@ -682,7 +682,7 @@ pub enum Event {
         sink: i64,
         /// The source.
         source: i64,
-        /// Why, one word of `WAIT_REASONS`.
+        /// Why, one word of `WAIT_REASONS` in `messages.py`.
         reason: &'static str,
     },
     /// What a peer reported of what we sent, at most 20 times a second per transport.
@@ -713,9 +713,6 @@ pub enum Event {
         count: u64,
     },
 }
-
-/// Why a sink waits.
-pub const WAIT_REASONS: [&str; 5] = ["no_packets", "no_key_frame", "codec", "not_connected", "paused"];
 
 // --------------------------------------------------------------------------- statistics
 
@@ -1123,7 +1120,7 @@ mod tests {
             Event::KeyFrameSeen { source: 1, layer: 2, width: 640, height: 360 },
             Event::LayerStalled { source: 1, layer: 2, stalled: true },
             Event::SinkStarted { sink: 1, source: 2, layer: 0 },
-            Event::SinkWaiting { sink: 1, source: 2, reason: WAIT_REASONS[1] },
+            Event::SinkWaiting { sink: 1, source: 2, reason: "no_key_frame" },
             Event::FeedbackReceived {
                 transport: 1,
                 samples: vec![(1.5, -1.0, 1200)],

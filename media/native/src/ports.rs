@@ -79,7 +79,7 @@ impl Exit<'_> {
     /// One packet, at once; false when it was not sent (counted).
     pub fn send(&mut self, port: &Port, data: &[u8]) -> bool {
         match port {
-            Port::Udp(socket, to) => self.out.send(socket, data, to, self.counters),
+            Port::Udp(socket, to) => socket.send(data, to, self.counters),
             Port::Tcp(listener, connection) => match connected(self.listeners, *listener, *connection) {
                 Some(found) => {
                     self.touched.push((*listener, *connection));
