@@ -250,17 +250,10 @@ mod tests {
 
     #[test]
     fn any_bytes_are_some_address() {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = crate::chance::numbers();
         for _ in 0..50_000 {
-            let bytes: Vec<u8> = (0..state as usize % 40)
-                .map(|_| {
-                    state ^= state << 13;
-                    state ^= state >> 7;
-                    state ^= state << 17;
-                    state as u8
-                })
-                .collect();
-            state = state.wrapping_add(1);
+            let size = next() % 40;
+            let bytes: Vec<u8> = (0..size).map(|_| next() as u8).collect();
             let message = RawAddress::from_kernel(&bytes).to_message();
             let _ = RawAddress::from_message(&message, Family::Inet6);
         }

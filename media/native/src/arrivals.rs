@@ -474,13 +474,7 @@ mod tests {
 
     #[test]
     fn any_bytes_are_folded_or_refused_and_then_nothing_has_changed() {
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut next = crate::chance::numbers();
         let mut folder = ArrivalFolder::new();
         let before = trains(&[(990, 10, 0.5, 100, 50), (1000, 4, 1.0, 100, 60), (1004, 5, 2.0, 200, 80)]);
         for round in 0..50_000 {

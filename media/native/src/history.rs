@@ -162,15 +162,13 @@ mod tests {
 
     #[test]
     fn any_order_gives_what_a_plain_list_would() {
-        let mut seed = 0xDEAD_BEEF_CAFE_F00D_u64;
+        let mut next = crate::chance::numbers();
         for limit in [0, 1, 2, 7, 8, 20, 100] {
             let mut history = History::new(limit, 1.0);
             let mut list: Vec<(i64, f64, u64)> = Vec::new();
             let mut now = 0.0;
             for step in 0..8_000 {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
+                let seed = next();
                 now += (seed >> 32 & 0xFF) as f64 / 5_000.0;
                 let number = (seed % 201) as i64 - 100 + step as i64 / 40;
                 history.add(number, step, now);

@@ -295,13 +295,11 @@ mod tests {
 
     #[test]
     fn hostile_sequences_keep_it_bounded() {
-        let mut seed = 0x1234_5678_9ABC_DEF1_u64;
+        let mut next = crate::chance::numbers();
         let mut tracker = LossTracker::new();
         let mut now = 0.0;
         for _ in 0..50_000 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
+            let seed = next();
             now += (seed >> 40 & 0xFF) as f64 / 1_280.0;
             let near = seed & 7 != 0;
             tracker.received(if near { (seed >> 8) as u16 & 1023 } else { (seed >> 8) as u16 }, now);

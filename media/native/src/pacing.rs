@@ -480,13 +480,8 @@ mod tests {
 
     #[test]
     fn never_above_the_rate_and_every_packet_is_accounted_for() {
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move |bound: u64| {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed % bound
-        };
+        let mut numbers = crate::chance::numbers();
+        let mut next = move |bound: u64| numbers() % bound;
         for _ in 0..100 {
             let rate = 30_000.0 + next(10_000_000) as f64;
             let ahead = (0.010 * rate / 8.0).max(3_000.0) + (0.100 * rate / 8.0).max(2_000.0);

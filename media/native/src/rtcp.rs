@@ -768,13 +768,7 @@ mod tests {
 
     #[test]
     fn any_bytes_give_packets_or_an_error() {
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut next = crate::chance::numbers();
         let vectors: Vec<Vec<u8>> = vectors().iter().map(|(data, _)| bytes(data)).collect();
         let mut read = 0;
         for _ in 0..50_000 {

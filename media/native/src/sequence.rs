@@ -105,15 +105,12 @@ mod tests {
 
     #[test]
     fn unwrapping_follows_any_walk_of_small_steps() {
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = crate::chance::numbers();
         let mut unwrapper = Unwrapper16::new();
         let mut highest = 65_000_i64;
         assert_eq!(unwrapper.unwrap(65_000), highest);
         for _ in 0..50_000 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            let place = highest + (seed % 60_001) as i64 - 30_000;
+            let place = highest + (next() % 60_001) as i64 - 30_000;
             assert_eq!(unwrapper.unwrap(place as u16), place);
             highest = highest.max(place);
         }

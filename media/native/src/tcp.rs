@@ -379,14 +379,12 @@ mod tests {
         let (mut peer, number) = site.connect("127.0.0.1", 0.0);
         let sent = [vec![1], vec![], vec![2; 2048], vec![3; 700], vec![4]];
         let wire: Vec<u8> = sent.iter().flat_map(|data| framed(data)).collect();
-        let mut state = 88_172_645_463_325_252_u64;
+        let mut next = crate::chance::numbers();
         for _ in 0..20 {
             let mut rest = &wire[..];
             let mut frames = Vec::new();
             while !rest.is_empty() {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
+                let state = next();
                 let cut = (1 + state as usize % if state & 64 == 0 { 3 } else { 1500 }).min(rest.len());
                 peer.write_all(&rest[..cut]).unwrap();
                 rest = &rest[cut..];
@@ -415,13 +413,7 @@ mod tests {
         let mut site = Site::new("127.0.0.1");
         let (_peer, number) = site.connect("127.0.0.1", 0.0);
         let connection = site.listener.connections.get_mut(&number).unwrap();
-        let mut state = 88_172_645_463_325_252_u64;
-        let mut next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = crate::chance::numbers();
         for _ in 0..50_000 {
             let bytes: Vec<u8> = (0..next() % 60).map(|_| next() as u8 & 0x0f).collect();
             connection.input.extend_from_slice(&bytes);

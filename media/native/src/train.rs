@@ -591,13 +591,8 @@ mod tests {
 
     #[test]
     fn every_packet_leaves_once_and_whole_within_the_limits() {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as usize % below
-        };
+        let mut numbers = crate::chance::numbers();
+        let mut next = move |below: usize| numbers() as usize % below;
         for round in 0..500 {
             let spread = [1, 3, 30, 1400][round % 4];
             let most = 1401 - next(1401 - spread);
