@@ -25,6 +25,8 @@ pub mod feedback;
 pub mod h264;
 pub mod h264_syntax;
 pub mod handle;
+#[cfg(test)]
+mod hex;
 pub mod history;
 pub mod keys;
 pub mod layer;

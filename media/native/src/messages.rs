@@ -872,6 +872,7 @@ fn encode<T: Serialize + ?Sized>(message: &T) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex::bytes;
 
     /// Every command as `msgspec.msgpack.encode` writes it.
     const COMMANDS: [&str; 21] = [
@@ -913,11 +914,6 @@ mod tests {
          739103",
         "82a474797065af52656d6f7665496e6a656374696f6ea9696e6a656374696f6e06",
     ];
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u32> = hex.chars().map(|digit| digit.to_digit(16).unwrap()).collect();
-        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
-    }
 
     fn transaction() -> Vec<u8> {
         let mut data = bytes("82a66e756d6265720ca8636f6d6d616e6473dc0015");

@@ -525,11 +525,7 @@ pub fn write_dlrr(out: &mut Vec<u8>, ssrc: u32, items: &[DlrrItem]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
-    }
+    use crate::hex::bytes;
 
     /// As the writers would send it.
     fn written(packet: &Packet) -> Vec<u8> {

@@ -492,13 +492,9 @@ impl Unprotector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex::bytes;
 
     const PROFILES: [SrtpProfile; 2] = [SrtpProfile::Aes128CmSha1_80, SrtpProfile::AeadAes128Gcm];
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
-    }
 
     fn pair(profile: SrtpProfile) -> (Protector, Unprotector) {
         let key: Vec<u8> = (0..key_length(profile) as u8).collect();
