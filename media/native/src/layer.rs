@@ -522,7 +522,7 @@ impl State {
             self.run(key, due, &feeding);
         }
         if let Some(layer) = self.layers.get_mut(key)
-            && layer.drip.as_ref().is_some_and(|drip| drip.done(now))
+            && layer.drip.as_ref().is_some_and(|drip| drip.done())
         {
             layer.drip = None;
             self.dripping.remove(&key);

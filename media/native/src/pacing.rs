@@ -195,7 +195,6 @@ impl<Item> Pacer<Item> {
         kind: PacketClass,
         size: usize,
         item: Item,
-        _now: f64,
         frame_end: bool,
         flow: u32,
     ) -> bool {
@@ -344,7 +343,7 @@ mod tests {
         let mut pacer = pacer(80_000.0);
         passing(&mut pacer, 1_000, 0.0, Video);
         for (kind, name) in [(Probe, "p"), (Video, "v1"), (Video, "v2"), (Repair, "r"), (Voice, "a")] {
-            assert!(pacer.enqueue(kind, 1_000, name, 0.0, true, 0));
+            assert!(pacer.enqueue(kind, 1_000, name, true, 0));
         }
         assert_eq!(pacer.queued_bytes(), 5_000);
         assert_eq!(pacer.pop(0.0), ["a"]); // voice runs ahead
@@ -367,7 +366,7 @@ mod tests {
     fn nothing_passes_what_waits_in_its_class_or_above() {
         let mut pacer = pacer(80_000.0);
         passing(&mut pacer, 1_000, 0.0, Video);
-        pacer.enqueue(Video, 1_000, "v", 0.0, true, 0);
+        pacer.enqueue(Video, 1_000, "v", true, 0);
         assert!(!pacer.try_spend(10, 1.0, Video));
         assert!(!pacer.try_spend(10, 1.0, Probe));
         assert!(pacer.try_spend(10, 1.0, Repair));
@@ -387,13 +386,13 @@ mod tests {
     fn a_full_video_queue_drops_to_the_end_of_the_frame() {
         let mut pacer = Pacer::new(80_000.0, 0.0, None, [1_000, 1_000, 2_500, 1_000]);
         passing(&mut pacer, 1_000, 0.0, Video);
-        assert!(pacer.enqueue(Video, 1_000, "a1", 0.0, false, 0));
-        assert!(pacer.enqueue(Video, 1_000, "a2", 0.0, false, 0));
-        assert!(!pacer.enqueue(Video, 1_000, "a3", 0.0, false, 0));
-        assert!(!pacer.enqueue(Video, 100, "a4", 0.0, false, 0)); // would fit, but its frame is torn
-        assert!(pacer.enqueue(Video, 100, "other flow", 0.0, true, 7));
-        assert!(!pacer.enqueue(Video, 100, "a5", 0.0, true, 0));
-        assert!(pacer.enqueue(Video, 100, "b1", 0.0, true, 0));
+        assert!(pacer.enqueue(Video, 1_000, "a1", false, 0));
+        assert!(pacer.enqueue(Video, 1_000, "a2", false, 0));
+        assert!(!pacer.enqueue(Video, 1_000, "a3", false, 0));
+        assert!(!pacer.enqueue(Video, 100, "a4", false, 0)); // would fit, but its frame is torn
+        assert!(pacer.enqueue(Video, 100, "other flow", true, 7));
+        assert!(!pacer.enqueue(Video, 100, "a5", true, 0));
+        assert!(pacer.enqueue(Video, 100, "b1", true, 0));
         assert_eq!(waiting(&pacer), [0, 0, 4, 0]);
     }
 
@@ -401,13 +400,13 @@ mod tests {
     fn a_dropped_last_packet_does_not_tear_the_next_frame_nor_does_a_stream_that_has_gone() {
         let mut pacer = Pacer::new(80_000.0, 0.0, None, [1_000; 4]);
         passing(&mut pacer, 1_000, 0.0, Video);
-        assert!(pacer.enqueue(Video, 900, "a", 0.0, true, 0));
-        assert!(!pacer.enqueue(Video, 900, "b", 0.0, true, 0));
-        assert!(pacer.enqueue(Video, 50, "c", 0.0, true, 0));
-        assert!(!pacer.enqueue(Video, 900, "d", 0.0, false, 0));
-        assert!(!pacer.enqueue(Video, 10, "e", 0.0, false, 0));
+        assert!(pacer.enqueue(Video, 900, "a", true, 0));
+        assert!(!pacer.enqueue(Video, 900, "b", true, 0));
+        assert!(pacer.enqueue(Video, 50, "c", true, 0));
+        assert!(!pacer.enqueue(Video, 900, "d", false, 0));
+        assert!(!pacer.enqueue(Video, 10, "e", false, 0));
         pacer.drop_flow_state(0);
-        assert!(pacer.enqueue(Video, 10, "f", 0.0, false, 0));
+        assert!(pacer.enqueue(Video, 10, "f", false, 0));
     }
 
     #[test]
@@ -416,11 +415,11 @@ mod tests {
         passing(&mut pacer, 100, 0.0, Voice);
         for kind in [Voice, Repair, Probe] {
             for number in 0..5 {
-                pacer.enqueue(kind, 100, 10 * kind as u32 + number, 0.0, true, 0);
+                pacer.enqueue(kind, 100, 10 * kind as u32 + number, true, 0);
             }
         }
         assert_eq!(waiting(&pacer), [3, 3, 0, 3]);
-        assert!(!pacer.enqueue(Voice, 301, 99, 0.0, true, 0));
+        assert!(!pacer.enqueue(Voice, 301, 99, true, 0));
         let left: Vec<u32> = (1..100).flat_map(|second| pacer.pop(f64::from(second))).collect();
         assert_eq!(left, [2, 3, 4, 12, 13, 14, 30, 31, 32]);
     }
@@ -451,7 +450,7 @@ mod tests {
     fn the_deadline_heeds_the_budget() {
         let mut pacer = Pacer::new(8_000_000.0, 0.0, Some(shared(80_000.0)), LIMITS);
         passing(&mut pacer, 1_000, 0.0, Video);
-        pacer.enqueue(Video, 1_000, "v", 0.0, true, 0);
+        pacer.enqueue(Video, 1_000, "v", true, 0);
         let deadline = pacer.next_deadline().unwrap();
         assert!(pacer.pop(deadline - 0.001).is_empty());
         assert_eq!(pacer.pop(deadline), ["v"]);
@@ -461,7 +460,7 @@ mod tests {
     fn a_new_rate_counts_from_now() {
         let mut pacer = pacer(8_000.0);
         passing(&mut pacer, 1_000, 0.0, Video);
-        pacer.enqueue(Video, 500, "v", 0.0, true, 0);
+        pacer.enqueue(Video, 500, "v", true, 0);
         pacer.set_rate(8_000_000.0, 0.0);
         assert!(pacer.next_deadline().unwrap() < 0.002);
         pacer.set_rate(0.0, 0.0);
@@ -500,7 +499,7 @@ mod tests {
                     count += 1;
                 } else {
                     let before = pacer.queued;
-                    let taken = pacer.enqueue(kind, size, size, 0.0, next(2) == 0, next(3) as u32);
+                    let taken = pacer.enqueue(kind, size, size, next(2) == 0, next(3) as u32);
                     dropped += before + 1 - pacer.queued;
                     assert!(taken || pacer.queued == before);
                 }

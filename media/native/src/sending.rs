@@ -186,7 +186,7 @@ impl State {
             && let Some(identity) = self.layers.get(layer).map(|layer| layer.identity)
         {
             let item = Queued { sink: key, life, layer, identity, packet: found, torn: false, repair: out };
-            pacer.enqueue(PacketClass::Repair, size, item, now, true, number as u32);
+            pacer.enqueue(PacketClass::Repair, size, item, true, number as u32);
             self.release(transport_key);
         }
         true

@@ -406,7 +406,6 @@ impl State {
         packets: &[Rc<MediaPacket>],
         class: PacketClass,
     ) {
-        let now = monotonic();
         let mut broken = false;
         let Some(sink) = self.sinks.get_mut(key) else {
             return;
@@ -434,7 +433,7 @@ impl State {
                     repair: -1,
                 };
                 let size = packet.payload.len() + OVERHEAD;
-                taken = pacer.enqueue(class, size, item, now, packet.marker, number as u32);
+                taken = pacer.enqueue(class, size, item, packet.marker, number as u32);
             }
             // Once it drops it waits for real room: into each bit of it only a torn frame would fit.
             if taken {
