@@ -4,7 +4,6 @@
 //! (RFC 5506). What a peer can make us do is bounded: datagrams read per second, repairs per second and per packet,
 //! one key-frame request a second and layer.
 
-use crate::arrivals::is_alone;
 use crate::keys::{LayerKey, SinkKey, TransportKey};
 use crate::layer::KEY_FRAME_INTERVAL;
 use crate::messages::{Event, TransportKind};
@@ -12,14 +11,14 @@ use crate::ntp;
 use crate::reception::round_trip_time;
 use crate::records::{KEY_FRAME_REQUEST, RecordHead, write_record};
 use crate::rtcp::{
-    self, DlrrItem, Packet, ReportBlock, parse_compound, write_bye, write_dlrr, write_nack, write_pli,
-    write_receiver_report, write_remb, write_sdes_cname, write_sender_report,
+    self, DlrrItem, MAX_COUNT, Packet, ReportBlock, is_transport_feedback, parse_compound, write_bye,
+    write_dlrr, write_nack, write_pli, write_receiver_report, write_remb, write_sdes_cname,
+    write_sender_report, write_transport_feedback,
 };
 use crate::sink::Sink;
 use crate::srtp::MAX_TRAILER;
 use crate::state::State;
 use crate::transport::MAX_SAMPLES;
-use crate::twcc::pack_packet;
 
 const REPORT_INTERVAL: f64 = 1.0; // s, spread by a tenth either way
 const VIEWER_INTERVAL: f64 = 2.0; // s, towards peers that only receive, once they have had their first report
@@ -29,7 +28,6 @@ const CALM_INTERVAL: f64 = 0.5; // s, when there is only to tell that all is wel
 const MAX_CONTROL_RATE: u32 = 200; // RTCP datagrams read per second and transport
 const MAX_REPAIR_RATE: u32 = 1_000; // packets sent again per second and transport
 const SETTLE: f64 = 1.0; // s after a stream's first packet until it is reported although layers are missing
-const MAX_REPORTS: usize = 31; // blocks in one packet
 const SINKS_PER_REPORT: usize = 12; // sender reports in one datagram
 const FIR_AFTER: u32 = 2; // unanswered PLIs before FIR goes with them
 const CLOCK_SETTLED: f64 = 1.0; // s a publisher's clock may seem to move before it is taken anew
@@ -53,7 +51,7 @@ impl State {
             self.counters.add("rtcp_limited");
             return;
         }
-        if is_alone(data) {
+        if is_transport_feedback(data) {
             self.fold(key, data, now);
             return;
         }
@@ -406,7 +404,8 @@ impl State {
                     }
                 };
             };
-            let data = pack_packet(transport.feedback_ssrc, transport.media_ssrc, &body);
+            let mut data = Vec::new();
+            write_transport_feedback(&mut data, transport.feedback_ssrc, transport.media_ssrc, &body);
             self.send_control(key, data);
         }
     }
@@ -446,7 +445,7 @@ impl State {
     /// SR or RR, SDES, and what rides along (RFC 3550 6.1).
     fn report(&mut self, key: TransportKey, now: f64) {
         let mut blocks = self.report_blocks(key, now);
-        blocks.truncate(MAX_REPORTS);
+        blocks.truncate(MAX_COUNT);
         let Some(transport) = self.transports.get(key) else {
             return;
         };
@@ -538,7 +537,7 @@ impl State {
         if !self.connected(key) {
             return;
         }
-        for group in ssrcs.chunks(MAX_REPORTS) {
+        for group in ssrcs.chunks(MAX_COUNT) {
             let mut data = self.compound_start(key, &[]);
             write_bye(&mut data, group);
             self.send_control(key, data);

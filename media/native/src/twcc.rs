@@ -9,34 +9,24 @@ use crate::error::Malformed;
 
 /// Microseconds of a tick.
 pub const TICK_US: i64 = 250;
+/// The same in seconds.
+pub const TICK: f64 = 250e-6;
 /// Ticks in a unit of the reference time.
 pub const TICKS_PER_REFERENCE: i64 = 256;
-/// Bytes: with the 12 before it and SRTCP it stays in one datagram.
+/// Bytes: with the `FEEDBACK_HEADER` before it and SRTCP it stays in one datagram.
 pub const MAX_BODY_SIZE: usize = 1_150;
 
-/// Base sequence, status count, reference time (24) and feedback count (8).
-const FIXED: usize = 8;
+/// Bytes of base sequence, status count, reference time (24 bits) and feedback count (8).
+pub const FIXED: usize = 8;
+/// Status of a packet that did not arrive.
+pub const ABSENT: u8 = 0;
+/// Status of a packet whose delta is a byte.
+pub const SMALL: u8 = 1;
+/// Status of a packet whose delta has two bytes.
+pub const LARGE: u8 = 2;
+/// Status of no packet.
+pub const RESERVED: u8 = 3;
 const MAX_RUN: u32 = 0x1FFF;
-const ABSENT: u8 = 0;
-const SMALL: u8 = 1;
-const LARGE: u8 = 2;
-const RESERVED: u8 = 3;
-
-/// Put the RTCP header, the SSRCs and the padding around a body made by `pack_body` or `TwccReceiver`.
-pub fn pack_packet(sender_ssrc: u32, media_ssrc: u32, body: &[u8]) -> Vec<u8> {
-    let padding = body.len().wrapping_neg() % 4;
-    let mut packet = Vec::with_capacity(12 + body.len() + padding);
-    packet.extend([if padding > 0 { 0xAF } else { 0x8F }, 205]);
-    packet.extend((((8 + body.len() + padding) / 4) as u16).to_be_bytes());
-    packet.extend(sender_ssrc.to_be_bytes());
-    packet.extend(media_ssrc.to_be_bytes());
-    packet.extend(body);
-    if padding > 0 {
-        packet.resize(packet.len() + padding - 1, 0);
-        packet.push(padding as u8);
-    }
-    packet
-}
 
 /// Encode arrivals, without RTCP header, SSRCs and padding.
 ///
@@ -291,7 +281,7 @@ impl TwccReceiver {
         }
     }
 
-    /// The next feedback body if one is due, for `pack_packet`; call again until None.
+    /// The next feedback body if one is due, for `write_transport_feedback`; call again until None.
     ///
     /// Due: something is waiting, and the interval has passed or more than the threshold is waiting.
     pub fn feedback(&mut self, now: f64) -> Option<Vec<u8>> {
@@ -455,21 +445,16 @@ mod tests {
             (1005, 18_774_000),
             (1006, 18_775_000),
         ];
-        let packet = pack_packet(0x1111_1111, 0xDEAD_BEEF, &pack_body(1000, arrivals, 9).unwrap());
-        let expected = b"\xAF\xCD\0\x07\x11\x11\x11\x11\xDE\xAD\xBE\xEF\
-        \x03\xE8\0\x07\0\x01\x23\x09\xD4\x59\x28\x50\x3C\x14\x01\x90\x04\0\0\x03";
-        assert_eq!(packet, expected);
+        let expected = b"\x03\xE8\0\x07\0\x01\x23\x09\xD4\x59\x28\x50\x3C\x14\x01\x90\x04";
+        assert_eq!(pack_body(1000, arrivals, 9).unwrap(), expected);
     }
 
     #[test]
     fn vector_run_length() {
         let arrivals = (0..20).map(|index| (2000 + index, 292 * 64_000 + 5_000 * (index + 1)));
-        let packet = pack_packet(0x1111_1111, 0xDEAD_BEEF, &pack_body(2000, arrivals, 10).unwrap());
-        let mut expected =
-            b"\xAF\xCD\0\x0A\x11\x11\x11\x11\xDE\xAD\xBE\xEF\x07\xD0\0\x14\0\x01\x24\x0A\x20\x14".to_vec();
+        let mut expected = b"\x07\xD0\0\x14\0\x01\x24\x0A\x20\x14".to_vec();
         expected.extend([0x14; 20]);
-        expected.extend([0, 2]);
-        assert_eq!(packet, expected);
+        assert_eq!(pack_body(2000, arrivals, 10).unwrap(), expected);
     }
 
     #[test]
