@@ -5,6 +5,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod addresses;
+pub mod ancillary;
 pub mod arrivals;
 pub mod arriving;
 pub mod association;
