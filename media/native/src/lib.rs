@@ -49,6 +49,7 @@ pub mod sending;
 pub mod sequence;
 pub mod sink;
 pub mod snapshot;
+pub mod sockets;
 pub mod source;
 pub mod spurt;
 pub mod srtp;
