@@ -505,10 +505,7 @@ impl State {
     // ------------------------------------------------------------------ taps
 
     fn remove_tap(&mut self, number: i64, changes: &mut Changes) {
-        let on_it = |sink: &Sink| matches!(&sink.output, Output::Tap(tap) if tap.tap == number);
-        let sinks: Vec<SinkKey> =
-            self.sinks.iter().filter(|(_, sink)| on_it(sink)).map(|(key, _)| key).collect();
-        for sink in sinks {
+        for sink in self.sinks_on_tap(number) {
             self.drop_sink(sink);
         }
         if let Some(socket) = self.taps.remove(&number) {

@@ -333,10 +333,7 @@ impl Sockets {
 
 fn tap_changed(state: &mut State, target: Target) {
     let Target::Tap(ident) = target else { return };
-    let on_it =
-        |sink: &crate::sink::Sink| matches!(&sink.output, crate::sink::Output::Tap(tap) if tap.tap == ident);
-    let sinks: Vec<_> = state.sinks.iter().filter(|(_, sink)| on_it(sink)).map(|(key, _)| key).collect();
-    for sink in sinks {
+    for sink in state.sinks_on_tap(ident) {
         state.reconsider(sink);
     }
 }

@@ -7,7 +7,7 @@ use crate::layer::{Arrived, Report};
 use crate::messages::Codec;
 use crate::packet::MediaPacket;
 use crate::records::{self, RecordHead, parse_batch, write_record};
-use crate::sink::Output;
+use crate::sink::{Output, Sink};
 use crate::state::State;
 
 /// Where a tap's track stands: the source's own numbers, nothing rewritten.
@@ -59,6 +59,12 @@ impl State {
             key_number: known.key_number,
             report: known.report,
         })
+    }
+
+    /// The tracks that lead to a tap.
+    pub fn sinks_on_tap(&self, number: i64) -> Vec<SinkKey> {
+        let on_it = |sink: &Sink| matches!(&sink.output, Output::Tap(tap) if tap.tap == number);
+        self.sinks.iter().filter(|(_, sink)| on_it(sink)).map(|(key, _)| key).collect()
     }
 
     /// Deliver a run of packets, in as few messages as they fit in.
