@@ -1,19 +1,16 @@
 //! RTCP both ways: what peers report and ask, and what we report to and ask of them.
 //!
 //! Reports are compound (RFC 3550 6.1) about once a second; feedback in between is reduced-size where the peer agreed
-//! (RFC 5506). What a peer can make us do is bounded: datagrams read per second, repairs per second and per packet,
-//! one key-frame request a second and layer.
+//! (RFC 5506). What a peer can make us do is bounded: datagrams read per second, repairs per second and per packet.
 
 use crate::keys::{LayerKey, SinkKey, TransportKey};
-use crate::layer::KEY_FRAME_INTERVAL;
 use crate::messages::{Event, TransportKind};
 use crate::ntp;
 use crate::reception::round_trip_time;
-use crate::records::{KEY_FRAME_REQUEST, RecordHead, write_record};
 use crate::rtcp::{
-    self, DlrrItem, MAX_COUNT, Packet, ReportBlock, is_transport_feedback, parse_compound, write_bye,
-    write_dlrr, write_nack, write_pli, write_receiver_report, write_remb, write_sdes_cname,
-    write_sender_report, write_transport_feedback,
+    DlrrItem, MAX_COUNT, Packet, ReportBlock, is_transport_feedback, parse_compound, write_bye, write_dlrr,
+    write_nack, write_receiver_report, write_remb, write_sdes_cname, write_sender_report,
+    write_transport_feedback,
 };
 use crate::sink::Sink;
 use crate::srtp::MAX_TRAILER;
@@ -29,7 +26,6 @@ const MAX_CONTROL_RATE: u32 = 200; // RTCP datagrams read per second and transpo
 const MAX_REPAIR_RATE: u32 = 1_000; // packets sent again per second and transport
 const SETTLE: f64 = 1.0; // s after a stream's first packet until it is reported although layers are missing
 const SINKS_PER_REPORT: usize = 12; // sender reports in one datagram
-const FIR_AFTER: u32 = 2; // unanswered PLIs before FIR goes with them
 const CLOCK_SETTLED: f64 = 1.0; // s a publisher's clock may seem to move before it is taken anew
 const MAX_LENGTH: usize = 2048; // bytes of one datagram, protected
 
@@ -184,26 +180,6 @@ impl State {
         }
     }
 
-    fn pli(&mut self, key: TransportKey, media_ssrc: u32) {
-        let found = self.transports.get(key).and_then(|transport| transport.outgoing.get(&media_ssrc));
-        if let Some((sink, _)) = found.copied() {
-            self.key_frame_wanted(sink);
-        }
-    }
-
-    fn key_frame_wanted(&mut self, key: SinkKey) {
-        let Some(sink) = self.sinks.get_mut(key) else {
-            return;
-        };
-        let layer = sink.layer.or(sink.awaiting);
-        if let Some(peer) = sink.peer_mut() {
-            peer.key_frame_requests += 1;
-        }
-        if let Some(layer) = layer {
-            self.ask_key_frame(layer);
-        }
-    }
-
     fn fold(&mut self, key: TransportKey, data: &[u8], now: f64) {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
@@ -276,7 +252,8 @@ impl State {
         deadline.is_finite().then_some(deadline)
     }
 
-    fn publisher_of(&self, layer: LayerKey) -> Option<TransportKey> {
+    /// The transport that a layer arrives on.
+    pub(crate) fn publisher_of(&self, layer: LayerKey) -> Option<TransportKey> {
         let source = self.sources.get(self.layers.get(layer)?.source)?;
         self.transport_ids.get(&source.transport).copied()
     }
@@ -307,73 +284,6 @@ impl State {
                 self.repairing.remove(&key);
                 f64::INFINITY
             }
-        }
-    }
-
-    /// A key frame is due: ask when the last request is a second old.
-    fn ask(&mut self, key: LayerKey, now: f64) -> f64 {
-        let publisher = self.publisher_of(key);
-        let Some(layer) = self.layers.get_mut(key) else {
-            self.asking.remove(&key);
-            return f64::INFINITY;
-        };
-        if !layer.ask_due && layer.awaited.is_empty() {
-            self.asking.remove(&key);
-            return f64::INFINITY;
-        }
-        let ready = now - layer.asked_at >= KEY_FRAME_INTERVAL;
-        let next = layer.asked_at + KEY_FRAME_INTERVAL;
-        let Some((publisher, transport)) =
-            publisher.and_then(|key| self.transports.get(key).map(|transport| (key, transport)))
-        else {
-            if !ready {
-                return next.max(now);
-            }
-            layer.asked_at = now;
-            layer.ask_due = false;
-            layer.key_frame_requests += 1;
-            self.ask_writer(key);
-            self.asking.remove(&key);
-            return f64::INFINITY;
-        };
-        if layer.ssrc == 0 || !transport.connected() {
-            return now + KEY_FRAME_INTERVAL; // its first packet asks sooner
-        }
-        if !ready {
-            return next;
-        }
-        layer.asked_at = now;
-        layer.ask_due = false;
-        layer.key_frame_requests += 1;
-        let mut data = Vec::new();
-        write_pli(&mut data, transport.feedback_ssrc, layer.ssrc);
-        if layer.asked_unanswered >= FIR_AFTER {
-            rtcp::write_fir(
-                &mut data,
-                transport.feedback_ssrc,
-                &[(layer.ssrc, layer.asked_unanswered as u8)],
-            );
-        }
-        layer.asked_unanswered += 1;
-        self.send_control(publisher, data);
-        now + KEY_FRAME_INTERVAL
-    }
-
-    /// The same for a source that an injection feeds.
-    fn ask_writer(&mut self, key: LayerKey) {
-        let Some(layer) = self.layers.get(key) else { return };
-        let source = self.source_number(layer.source);
-        let head = RecordHead {
-            kind: KEY_FRAME_REQUEST,
-            source: source as u32,
-            layer: layer.index as u8,
-            ..RecordHead::default()
-        };
-        let mut request = Vec::new();
-        write_record(&mut request, &head, &[]);
-        for injection in self.injections.values_mut().filter(|injection| injection.sources.contains(&source))
-        {
-            injection.socket.send(&request);
         }
     }
 
@@ -554,7 +464,7 @@ impl State {
     }
 
     /// Protect and send; feedback gets a report in front of it where the peer has seen none or wants it always.
-    fn send_control(&mut self, key: TransportKey, mut data: Vec<u8>) {
+    pub(crate) fn send_control(&mut self, key: TransportKey, mut data: Vec<u8>) {
         let Some(transport) = self.transports.get(key) else {
             return;
         };

@@ -29,6 +29,7 @@ pub mod handle;
 #[cfg(test)]
 mod hex;
 pub mod history;
+pub mod key_frames;
 pub mod keys;
 pub mod layer;
 pub mod messages;

@@ -1,4 +1,5 @@
-//! The sockets of the engine on one epoll: which of them are waited for, and what is done when one is ready.
+//! The sockets of the engine on one epoll: which of them are waited for, and what is done when one is ready. UDP
+//! sockets are drained in a loop, and then rest for a moment.
 
 use rustc_hash::FxHashMap;
 

@@ -1,7 +1,7 @@
-//! The engine's thread: sockets and timers on one epoll, and the way of a datagram from the socket to its layer.
+//! The engine's thread, turn by turn: what the sockets brought, what is due, what was asked.
 //!
-//! A socket is drained in a loop on readiness; what a batch brought to a layer leaves as trains when the batch is done,
-//! the trains of a turn in as few system calls as they fit in.
+//! What a batch brought to a layer leaves as trains when the batch is done, the trains of a turn in as few system calls
+//! as they fit in.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
