@@ -44,6 +44,7 @@ pub mod python;
 pub mod reception;
 pub mod records;
 pub mod red;
+pub mod reports;
 pub mod rewrite;
 pub mod rtcp;
 pub mod sending;
