@@ -15,9 +15,9 @@ use crate::ports::{Exit, Way};
 use crate::rewrite::{Stretch, extended_out, squeeze, timestamp_step};
 use crate::sink::{OVERHEAD, PeerOutput, Sink};
 use crate::state::State;
-use crate::train::{Form, Placement, Train, move_picture, plan};
+use crate::train::{Form, Placement, Train, plan};
 use crate::transport::Queued;
-use crate::vp8::Picture;
+use crate::vp8::{Picture, move_picture};
 
 const MIN_REPAIR_INTERVAL: f64 = 0.010; // s between two repairs of one packet
 const SQUEEZE_STEP: u32 = 135; // ticks between replayed frames: 1.5 ms at 90 kHz
