@@ -23,6 +23,8 @@ pub mod events;
 pub mod extensions;
 pub mod feed;
 pub mod feedback;
+pub mod forms;
+pub mod forwarding;
 pub mod h264;
 pub mod h264_syntax;
 pub mod handle;

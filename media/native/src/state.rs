@@ -15,7 +15,7 @@ use crate::pacing::SharedBudget;
 use crate::poll::{monotonic, wallclock};
 use crate::ports::{Listener, Way, WayKey};
 use crate::records::RecordSocket;
-use crate::sink::Sink;
+use crate::sink::{PeerOutput, Sink};
 use crate::source::Source;
 use crate::train::Form;
 use crate::transport::Transport;
@@ -168,6 +168,16 @@ impl State {
     /// Tell control, at once.
     pub fn tell(&self, event: Event) {
         self.events.put(event, true);
+    }
+
+    /// The track of a sink on a transport, if it is one.
+    pub(crate) fn peer(&self, key: SinkKey) -> Option<&PeerOutput> {
+        self.sinks.get(key).and_then(Sink::peer)
+    }
+
+    /// The track of a sink on a transport, if it is one.
+    pub(crate) fn peer_mut(&mut self, key: SinkKey) -> Option<&mut PeerOutput> {
+        self.sinks.get_mut(key).and_then(Sink::peer_mut)
     }
 
     /// Whether media can leave on a transport.
