@@ -8,11 +8,11 @@ use rustc_hash::FxHashMap;
 use crate::bounds::Rate;
 use crate::extensions::OutgoingLayout;
 use crate::keys::{LayerKey, SourceKey, TransportKey};
+use crate::layer::Report;
 use crate::messages::{AddSink, Codec, MediaKind};
 use crate::packet::MediaPacket;
 use crate::rewrite::{Stretch, StretchLog};
 use crate::rtcp::write_sdes_cname;
-use crate::taps::TapOutput;
 use crate::train::Form;
 use crate::transport::Transport;
 
@@ -105,6 +105,35 @@ pub struct PeerOutput {
     pub nacks: u64,
     /// PLI and FIR received since the start.
     pub key_frame_requests: u64,
+}
+
+/// Where a tap's track stands: the source's own numbers, nothing rewritten.
+#[derive(Default)]
+pub struct TapOutput {
+    /// Control's id of the tap.
+    pub tap: i64,
+    /// Delivered since the start.
+    pub packets: u64,
+    /// Delivered since the start, headers included.
+    pub octets: u64,
+    /// Lost to a slow reader.
+    pub dropped: u64,
+    pub(crate) identity: u64, // of the layer told last
+    pub(crate) report: Option<Report>,
+    pub(crate) lost: bool,
+}
+
+impl TapOutput {
+    /// Nothing was delivered yet.
+    pub fn new(tap: i64) -> TapOutput {
+        TapOutput { tap, ..TapOutput::default() }
+    }
+
+    /// What comes next does not continue what was forwarded.
+    pub fn forget(&mut self) {
+        self.identity = 0;
+        self.report = None;
+    }
 }
 
 impl Sink {

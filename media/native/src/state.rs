@@ -171,11 +171,13 @@ impl State {
     }
 
     /// The track of a sink on a transport, if it is one.
+    #[inline]
     pub(crate) fn peer(&self, key: SinkKey) -> Option<&PeerOutput> {
         self.sinks.get(key).and_then(Sink::peer)
     }
 
     /// The track of a sink on a transport, if it is one.
+    #[inline]
     pub(crate) fn peer_mut(&mut self, key: SinkKey) -> Option<&mut PeerOutput> {
         self.sinks.get_mut(key).and_then(Sink::peer_mut)
     }

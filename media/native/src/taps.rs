@@ -10,35 +10,6 @@ use crate::records::{self, RecordHead, parse_batch, write_record};
 use crate::sink::{Output, Sink};
 use crate::state::State;
 
-/// Where a tap's track stands: the source's own numbers, nothing rewritten.
-#[derive(Default)]
-pub struct TapOutput {
-    /// Control's id of the tap.
-    pub tap: i64,
-    /// Delivered since the start.
-    pub packets: u64,
-    /// Delivered since the start, headers included.
-    pub octets: u64,
-    /// Lost to a slow reader.
-    pub dropped: u64,
-    identity: u64, // of the layer told last
-    report: Option<Report>,
-    lost: bool,
-}
-
-impl TapOutput {
-    /// Nothing was delivered yet.
-    pub fn new(tap: i64) -> TapOutput {
-        TapOutput { tap, ..TapOutput::default() }
-    }
-
-    /// What comes next does not continue what was forwarded.
-    pub fn forget(&mut self) {
-        self.identity = 0;
-        self.report = None;
-    }
-}
-
 /// What a record says of the layer its packet is of.
 #[derive(Clone, Copy)]
 struct Origin {
