@@ -43,6 +43,7 @@ pub mod poll;
 pub mod ports;
 #[cfg(feature = "python")]
 pub mod python;
+pub mod rates;
 pub mod reception;
 pub mod records;
 pub mod red;
@@ -58,6 +59,7 @@ pub mod source;
 pub mod spurt;
 pub mod srtp;
 pub mod state;
+pub mod stream;
 pub mod taps;
 pub mod tcp;
 pub mod train;
