@@ -12,6 +12,7 @@ use crate::keys::{LayerKey, SinkKey, SourceKey};
 use crate::messages::{Codec, Event, MediaKind};
 use crate::nack::LossTracker;
 use crate::packet::MediaPacket;
+use crate::reception::Report;
 use crate::rewrite::NumberLine;
 use crate::sequence::difference32;
 use crate::source::SourceCodec;
@@ -31,9 +32,6 @@ const GATHER_FOR: usize = 4; // sinks from which on that is worth it
 const MAX_JUMP: i64 = 3_000; // packets forward or back beyond which a layer begins a new life
 const RESTART_STRAYS: u32 = 4; // late beyond that in a row
 const NEVER: f64 = f64::NEG_INFINITY;
-
-/// Our wallclock and the RTP timestamp of one instant, by a sender report.
-pub type Report = (f64, u32);
 
 /// One layer: packets in, runs out to the sinks it feeds.
 ///

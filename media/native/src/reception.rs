@@ -7,6 +7,9 @@ use crate::sequence::difference32;
 const MAX_DROPOUT: u16 = 3_000; // packets forward that are still a gap, not a new start
 const MAX_MISORDER: u16 = 100; // packets back that are still reordering
 
+/// Our wallclock and the RTP timestamp of one instant, by a sender report.
+pub type Report = (f64, u32);
+
 /// What a report block says of one SSRC.
 ///
 /// Call `received` for every packet as it came from the network (RTX not unwrapped into it), `sender_report` for every

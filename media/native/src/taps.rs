@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use crate::keys::{LayerKey, SinkKey};
-use crate::layer::{Arrived, Report};
+use crate::layer::Arrived;
 use crate::messages::Codec;
 use crate::packet::MediaPacket;
+use crate::reception::Report;
 use crate::records::{self, RecordHead, parse_batch, write_record};
 use crate::sink::{Output, Sink};
 use crate::state::State;
