@@ -4,7 +4,8 @@
 //! link-local address keeps its interface as `%number`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 
 use crate::messages::Address;
 
@@ -173,6 +174,18 @@ impl fmt::Debug for Local {
     }
 }
 
+/// The address that `host` ("" = every one) names in this family.
+pub fn resolve(host: &str, port: u16, family: Family) -> io::Result<SocketAddr> {
+    if host.is_empty() {
+        return Ok(SocketAddr::new(family.wildcard(), port));
+    }
+    let wanted = family == Family::Inet6;
+    (host, port)
+        .to_socket_addrs()?
+        .find(|address| address.is_ipv6() == wanted)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,17 +250,10 @@ mod tests {
 
     #[test]
     fn any_bytes_are_some_address() {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = crate::chance::numbers();
         for _ in 0..50_000 {
-            let bytes: Vec<u8> = (0..state as usize % 40)
-                .map(|_| {
-                    state ^= state << 13;
-                    state ^= state >> 7;
-                    state ^= state << 17;
-                    state as u8
-                })
-                .collect();
-            state = state.wrapping_add(1);
+            let size = next() % 40;
+            let bytes: Vec<u8> = (0..size).map(|_| next() as u8).collect();
             let message = RawAddress::from_kernel(&bytes).to_message();
             let _ = RawAddress::from_message(&message, Family::Inet6);
         }

@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 
-use crate::dispersion::{Dispersion, TICK};
+use crate::dispersion::Dispersion;
 use crate::error::Malformed;
+use crate::rtcp::{FEEDBACK_HEADER, without_padding};
+use crate::twcc::{self, ABSENT, LARGE, RESERVED, SMALL, TICK, TICKS_PER_REFERENCE};
 
 /// Packets that left as one message, numbered one after the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,11 +28,10 @@ pub struct SentTrain {
 /// Send time (seconds on our clock), arrival (seconds on the peer's) or -1 for what was lost, bytes.
 pub type Sample = (f64, f64, i64);
 
-/// Header, two SSRCs, base sequence, status count, reference time (24) and feedback count (8).
-const FIXED: usize = 20;
-const RTPFB: u8 = 205;
+/// Bytes before the chunks.
+const FIXED: usize = FEEDBACK_HEADER + twcc::FIXED;
 /// Seconds: unit of the reference time.
-const REFERENCE: f64 = 0.064;
+const REFERENCE: f64 = TICKS_PER_REFERENCE as f64 * TICK;
 /// Seconds above the least delay up to which nothing waits anywhere on the way.
 const FLAT: f64 = 0.015;
 /// Seconds a second by which the least delay may rise: clocks drift, paths change.
@@ -39,19 +40,6 @@ const RISE: f64 = 0.002;
 const JUMP: f64 = 3.0;
 /// Seconds after which the reference time begins anew.
 const WRAP: f64 = (1 << 24) as f64 * REFERENCE;
-
-const ABSENT: u8 = 0;
-const SMALL: u8 = 1;
-const LARGE: u8 = 2;
-const RESERVED: u8 = 3;
-
-/// Whether a datagram is one transport feedback and nothing else, as browsers send it.
-pub fn is_alone(data: &[u8]) -> bool {
-    data.len() >= 24
-        && data[1] == RTPFB
-        && data[0] & 0xDF == 0x8F
-        && 4 * usize::from(u16::from_be_bytes([data[2], data[3]])) + 4 == data.len()
-}
 
 /// One peer's feedback, message by message; its clock is unwrapped from message to message.
 #[derive(Debug)]
@@ -293,16 +281,8 @@ struct Message<'a> {
 /// Read a message; `symbols` gets a status for each packet.
 fn read<'a>(data: &'a [u8], symbols: &mut Vec<u8>) -> Result<Message<'a>, Malformed> {
     symbols.clear();
-    let Some((head, mut body)) = data.split_first_chunk::<FIXED>() else {
-        return Err(Malformed("transport feedback"));
-    };
-    if head[0] & 0x20 != 0 {
-        let padding = usize::from(data[data.len() - 1]);
-        if padding == 0 || padding > body.len() {
-            return Err(Malformed("padding"));
-        }
-        body = &body[..body.len() - padding];
-    }
+    let (head, body) = data.split_first_chunk::<FIXED>().ok_or(Malformed("transport feedback"))?;
+    let mut body = without_padding(head[0], body)?;
     let total = usize::from(u16::from_be_bytes([head[14], head[15]]));
     if total == 0 {
         return Err(Malformed("packet status count"));
@@ -342,7 +322,8 @@ fn read<'a>(data: &'a [u8], symbols: &mut Vec<u8>) -> Result<Message<'a>, Malfor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twcc::{pack_body, pack_packet};
+    use crate::rtcp::write_transport_feedback;
+    use crate::twcc::pack_body;
 
     // 1000 to 1006, 1002 lost, 1005 with a large delta; reference 0x123.
     const MESSAGE: &[u8] = b"\xAF\xCD\0\x07\x11\x11\x11\x11\xDE\xAD\xBE\xEF\
@@ -367,7 +348,10 @@ mod tests {
     }
 
     fn said(arrivals: &[(i64, i64)]) -> Vec<u8> {
-        pack_packet(1, 2, &pack_body(arrivals[0].0, arrivals.iter().copied(), 0).unwrap())
+        let mut data = Vec::new();
+        let body = pack_body(arrivals[0].0, arrivals.iter().copied(), 0).unwrap();
+        write_transport_feedback(&mut data, 1, 2, &body);
+        data
     }
 
     fn same(samples: &[Sample], expected: &[Sample]) {
@@ -380,8 +364,6 @@ mod tests {
 
     #[test]
     fn a_message_is_folded_per_train() {
-        assert!(is_alone(MESSAGE));
-        assert!(!is_alone(&MESSAGE[..28]));
         let mut sent = trains(&[(990, 10, 0.5, 100, 50), (1000, 4, 1.0, 100, 60), (1004, 5, 2.0, 200, 80)]);
         let samples = folded(&mut ArrivalFolder::new(), MESSAGE, 1009, &mut sent);
         same(&samples, &[(1.0, -1.0, 100), (1.0, 18.669, 260), (2.0, 18.775, 600)]);
@@ -474,13 +456,7 @@ mod tests {
 
     #[test]
     fn any_bytes_are_folded_or_refused_and_then_nothing_has_changed() {
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut next = crate::chance::numbers();
         let mut folder = ArrivalFolder::new();
         let before = trains(&[(990, 10, 0.5, 100, 50), (1000, 4, 1.0, 100, 60), (1004, 5, 2.0, 200, 80)]);
         for round in 0..50_000 {

@@ -3,14 +3,15 @@
 use std::rc::Rc;
 
 use crate::addresses::{Family, RawAddress};
-use crate::association::Names;
 use crate::demux::{Kind, stun_ufrag};
 use crate::extensions::{Elements, scan};
+use crate::keys::TransportKey;
 use crate::layer::Arrived;
 use crate::messages::{Address, Event, ListenerKind, Path, TransportKind};
 use crate::ports::{Way, WayKey};
 use crate::srtp::SrtpError;
-use crate::state::{State, TransportKey};
+use crate::state::State;
+use crate::stream::Names;
 use crate::udp::{Datagram, UdpSocket};
 
 const MAX_ADMITTED: usize = 128; // SSRCs of one transport that get an SRTP stream; each costs memory for ever

@@ -5,66 +5,13 @@
 //! life of the transport, because browsers stop sending MID and RID as soon as a report tells them that we know the
 //! SSRC.
 
+use crate::keys::{LayerKey, SourceKey, TransportKey};
 use crate::messages::TransportKind;
-use crate::reception::Reception;
-use crate::state::{LayerKey, SourceKey, State, TransportKey};
+use crate::state::State;
+use crate::stream::{Names, Stream};
 
 /// SSRCs of one transport; a peer that invents more is not listened to.
 const MAX_STREAMS: usize = 64;
-
-/// MID, RID and repaired RID as a packet carries them, empty = not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Names<'a> {
-    /// Of the media section.
-    pub mid: &'a [u8],
-    /// Of the layer.
-    pub rid: &'a [u8],
-    /// Of the layer that is repaired.
-    pub repaired: &'a [u8],
-}
-
-impl Names<'_> {
-    /// Whether the packet says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.mid.is_empty() && self.rid.is_empty() && self.repaired.is_empty()
-    }
-}
-
-/// One SSRC of a peer: a layer's packets, or the repair (RTX) of them.
-pub struct Stream {
-    /// Its layer.
-    pub layer: LayerKey,
-    /// Whether it repairs.
-    pub repair: bool,
-    /// What a report says of it.
-    pub reception: Reception,
-    /// Monotonic seconds of its first packet.
-    pub started: f64,
-    names: [Box<[u8]>; 3],
-}
-
-impl Stream {
-    fn new(layer: LayerKey, repair: bool, clock_rate: u32, names: Names<'_>, now: f64) -> Stream {
-        let mut made = Stream {
-            layer,
-            repair,
-            reception: Reception::new(clock_rate),
-            started: now,
-            names: Default::default(),
-        };
-        made.name(names);
-        made
-    }
-
-    /// Whether it was last found by these names.
-    pub fn is_named(&self, names: Names<'_>) -> bool {
-        *self.names[0] == *names.mid && *self.names[1] == *names.rid && *self.names[2] == *names.repaired
-    }
-
-    fn name(&mut self, names: Names<'_>) {
-        self.names = [names.mid.into(), names.rid.into(), names.repaired.into()];
-    }
-}
 
 impl State {
     /// Make sure that the stream of a packet that is not simply known is in the transport's table.

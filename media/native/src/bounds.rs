@@ -1,9 +1,11 @@
-//! Bounds on what peers and strangers may make us do, and what is measured for them: how often a key may
-//! come, bit rates over a window, and what a publisher without transport-wide feedback may send.
+//! Bounds on what peers and strangers may make us do, and what is measured for them: how long a datagram may be,
+//! how often a key may come, bit rates over a window, and what a publisher without transport-wide feedback may send.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
+/// Bytes of a datagram or a frame; longer ones are dropped. WebRTC peers stay below 1,500.
+pub const MAX_DATAGRAM: usize = 2_048;
 /// Seconds over which rates are measured.
 pub const WINDOW: f64 = 1.0;
 

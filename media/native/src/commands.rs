@@ -8,12 +8,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::addresses::{Family, Local, RawAddress};
 use crate::messages::{
     AddInjection, AddListener, AddSink, AddSource, AddTransport, Command, ListenerKind, MediaKind, Path,
-    SetKeys, SetRoutes, SrtpProfile, TransportKind,
+    SetKeys, SetRoutes, TransportKind,
 };
 use crate::ports::Listener;
 use crate::records::RecordSocket;
 use crate::sink::{Output, Sink};
-use crate::srtp::{Protector, Unprotector};
+use crate::srtp::{Protector, Unprotector, key_length};
 use crate::state::State;
 use crate::tcp::TcpListener;
 use crate::udp::UdpSocket;
@@ -350,10 +350,7 @@ impl<'a> Draft<'a> {
         if transport.transport_kind == TransportKind::Plain {
             return Err("a plain transport has no keys".into());
         }
-        let needed = match command.profile {
-            SrtpProfile::Aes128CmSha1_80 => 16 + 14,
-            SrtpProfile::AeadAes128Gcm => 16 + 12,
-        };
+        let needed = key_length(command.profile);
         if command.send_key.len() != needed || command.receive_key.len() != needed {
             return Err(format!("keys of this profile have {needed} bytes"));
         }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::addresses::RawAddress;
 use crate::commands::{Draft, Made};
+use crate::keys::{SinkKey, SourceKey, TransportKey};
 use crate::messages::{
     Ack, AddBudget, AddInjection, AddSink, AddSource, AddTransport, Address, Command, Path, SetRoutes,
     Transaction, TransportKind,
@@ -16,7 +17,7 @@ use crate::records::RecordSocket;
 use crate::sink::{Output, Sink};
 use crate::source::Source;
 use crate::spurt::Spurt;
-use crate::state::{Budget, Injection, SinkKey, SourceKey, State, TransportKey};
+use crate::state::{Budget, Injection, State};
 use crate::transport::{MAX_PATHS, Transport};
 
 /// What the worker has to do about sockets after a transaction.
@@ -504,10 +505,7 @@ impl State {
     // ------------------------------------------------------------------ taps
 
     fn remove_tap(&mut self, number: i64, changes: &mut Changes) {
-        let on_it = |sink: &Sink| matches!(&sink.output, Output::Tap(tap) if tap.tap == number);
-        let sinks: Vec<SinkKey> =
-            self.sinks.iter().filter(|(_, sink)| on_it(sink)).map(|(key, _)| key).collect();
-        for sink in sinks {
+        for sink in self.sinks_on_tap(number) {
             self.drop_sink(sink);
         }
         if let Some(socket) = self.taps.remove(&number) {

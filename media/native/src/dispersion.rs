@@ -5,8 +5,7 @@
 
 use std::collections::VecDeque;
 
-/// Seconds: what arrival times are told in; closer together is not told apart.
-pub const TICK: f64 = 250e-6;
+use crate::twcc::TICK;
 
 /// The last ones; the median does not mind a receiver that read late, or a train that met another.
 const TRAINS: usize = 9;
@@ -32,7 +31,7 @@ impl Dispersion {
         if self.rates.len() == TRAINS {
             self.rates.pop_front();
         }
-        self.rates.push_back(size as f64 / seconds.max(TICK));
+        self.rates.push_back(size as f64 / seconds.max(TICK)); // closer together is not told apart
         let mut sorted = [0.0; TRAINS];
         let sorted = &mut sorted[..self.rates.len()];
         for (place, rate) in sorted.iter_mut().zip(&self.rates) {

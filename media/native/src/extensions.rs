@@ -110,9 +110,7 @@ fn first_byte(value: &[u8]) -> i16 {
 /// out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingLayout {
-    /// There is a block.
-    pub extended: bool,
-    /// Everything between the fixed header and the 16-bit transport sequence.
+    /// Everything between the fixed header and the 16-bit transport sequence; empty when there is no block.
     pub prefix: Vec<u8>,
     /// A two-byte element follows: audio level or orientation, or two zero bytes = padding when a packet has none.
     pub slot: bool,
@@ -145,27 +143,13 @@ impl OutgoingLayout {
         }
         let slot = usable(slot_id);
         let size = prefix.len() - 4 + 2 * usize::from(transport_sequence) + 2 * usize::from(slot);
-        let extended = size > 0;
-        if extended {
+        if size > 0 {
             prefix[3] = size.div_ceil(4) as u8;
         } else {
             prefix.clear();
         }
         let padding = size.next_multiple_of(4) - size;
-        OutgoingLayout { extended, prefix, slot, padding, transport_sequence, send_time_at }
-    }
-
-    /// Bytes of the whole block: prefix, transport sequence, slot and padding.
-    pub fn len(&self) -> usize {
-        self.prefix.len()
-            + 2 * usize::from(self.transport_sequence)
-            + 2 * usize::from(self.slot)
-            + self.padding
-    }
-
-    /// Nothing is written.
-    pub fn is_empty(&self) -> bool {
-        !self.extended
+        OutgoingLayout { prefix, slot, padding, transport_sequence, send_time_at }
     }
 }
 
@@ -228,18 +212,22 @@ mod tests {
 
     #[test]
     fn the_layout_counts_its_bytes() {
+        let size = |layout: &OutgoingLayout| {
+            let elements = usize::from(layout.transport_sequence) + usize::from(layout.slot);
+            layout.prefix.len() + 2 * elements + layout.padding
+        };
         let layout = OutgoingLayout::new(4, "12", 3, 2, 1);
         assert_eq!(layout.prefix, b"\xbe\xde\0\x02\x4112\x31");
         assert_eq!((layout.transport_sequence, layout.slot, layout.padding), (true, true, 0));
-        assert_eq!((layout.send_time_at, layout.len()), (None, 12));
+        assert_eq!((layout.send_time_at, size(&layout)), (None, 12));
         let timed = OutgoingLayout::new(4, "0", 0, 2, 0);
         assert_eq!(timed.prefix, b"\xbe\xde\0\x02\x400\x22\0\0\0");
-        assert_eq!((timed.send_time_at, timed.padding, timed.len()), (Some(7), 2, 12));
+        assert_eq!((timed.send_time_at, timed.padding, size(&timed)), (Some(7), 2, 12));
         let slot = OutgoingLayout::new(15, "0", 0, 0, 14);
-        assert_eq!((&slot.prefix[..], slot.padding, slot.len()), (&b"\xbe\xde\0\x01"[..], 2, 8));
+        assert_eq!((&slot.prefix[..], slot.padding, size(&slot)), (&b"\xbe\xde\0\x01"[..], 2, 8));
         let none = OutgoingLayout::new(4, "seventeen letters", 15, 0, 15);
-        assert!(none.is_empty() && none.prefix.is_empty());
-        assert_eq!((none.padding, none.len()), (0, 0));
+        assert!(none.prefix.is_empty());
+        assert_eq!((none.padding, size(&none)), (0, 0));
     }
 
     #[test]

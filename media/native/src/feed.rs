@@ -5,10 +5,11 @@
 
 use std::rc::Rc;
 
-use crate::messages::{Codec, Event};
+use crate::keys::{LayerKey, SinkKey, SourceKey};
+use crate::messages::Event;
 use crate::packet::MediaPacket;
 use crate::sink::Output;
-use crate::state::{LayerKey, SinkKey, SourceKey, State};
+use crate::state::State;
 use crate::train::Run;
 
 impl State {
@@ -18,15 +19,6 @@ impl State {
         match self.sinks.get(key).map(|sink| &sink.output) {
             Some(Output::Peer(peer)) => self.connected(peer.transport),
             Some(Output::Tap(tap)) => self.taps.get(&tap.tap).is_some_and(|socket| socket.has_peer()),
-            None => false,
-        }
-    }
-
-    /// Whether packets of this codec can leave.
-    pub fn takes(&self, key: SinkKey, codec: Codec) -> bool {
-        match self.sinks.get(key).map(|sink| &sink.output) {
-            Some(Output::Peer(peer)) => peer.form(codec).is_some(),
-            Some(Output::Tap(_)) => true,
             None => false,
         }
     }

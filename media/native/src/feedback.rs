@@ -1,38 +1,25 @@
-//! RTCP both ways: what peers report and ask, and what we report to and ask of them.
+//! What peers report and ask by RTCP, and what we ask of them and tell control at once: losses, arrivals, measurements.
 //!
-//! Reports are compound (RFC 3550 6.1) about once a second; feedback in between is reduced-size where the peer agreed
-//! (RFC 5506). What a peer can make us do is bounded: datagrams read per second, repairs per second and per packet,
-//! one key-frame request a second and layer.
+//! What a peer can make us do is bounded: datagrams read per second, repairs per second and per packet.
 
-use crate::arrivals::is_alone;
-use crate::layer::KEY_FRAME_INTERVAL;
+use crate::keys::{LayerKey, TransportKey};
 use crate::messages::{Event, TransportKind};
 use crate::ntp;
 use crate::reception::round_trip_time;
-use crate::records::{KEY_FRAME_REQUEST, RecordHead, write_record};
 use crate::rtcp::{
-    self, DlrrItem, Packet, ReportBlock, parse_compound, write_bye, write_dlrr, write_nack, write_pli,
-    write_receiver_report, write_remb, write_sdes_cname, write_sender_report,
+    Packet, ReportBlock, is_transport_feedback, parse_compound, write_nack, write_transport_feedback,
 };
 use crate::sink::Sink;
-use crate::srtp::MAX_TRAILER;
-use crate::state::{LayerKey, SinkKey, State, TransportKey};
+use crate::state::State;
 use crate::transport::MAX_SAMPLES;
-use crate::twcc::pack_packet;
 
-const REPORT_INTERVAL: f64 = 1.0; // s, spread by a tenth either way
-const VIEWER_INTERVAL: f64 = 2.0; // s, towards peers that only receive, once they have had their first report
-const EVENT_INTERVAL: f64 = 0.05; // s between two FeedbackReceived of one transport
+/// Seconds between two FeedbackReceived of one transport when there is only to tell that all is well.
+pub const CALM_INTERVAL: f64 = 0.5;
+const EVENT_INTERVAL: f64 = 0.05; // s, when there is more to tell
 const LINGER: f64 = 0.05; // s a report of arrivals waits for the next packet, on which it rides
-const CALM_INTERVAL: f64 = 0.5; // s, when there is only to tell that all is well
 const MAX_CONTROL_RATE: u32 = 200; // RTCP datagrams read per second and transport
 const MAX_REPAIR_RATE: u32 = 1_000; // packets sent again per second and transport
-const SETTLE: f64 = 1.0; // s after a stream's first packet until it is reported although layers are missing
-const MAX_REPORTS: usize = 31; // blocks in one packet
-const SINKS_PER_REPORT: usize = 12; // sender reports in one datagram
-const FIR_AFTER: u32 = 2; // unanswered PLIs before FIR goes with them
 const CLOCK_SETTLED: f64 = 1.0; // s a publisher's clock may seem to move before it is taken anew
-const MAX_LENGTH: usize = 2048; // bytes of one datagram, protected
 
 // --------------------------------------------------------------------------- arriving
 
@@ -52,7 +39,7 @@ impl State {
             self.counters.add("rtcp_limited");
             return;
         }
-        if is_alone(data) {
+        if is_transport_feedback(data) {
             self.fold(key, data, now);
             return;
         }
@@ -185,26 +172,6 @@ impl State {
         }
     }
 
-    fn pli(&mut self, key: TransportKey, media_ssrc: u32) {
-        let found = self.transports.get(key).and_then(|transport| transport.outgoing.get(&media_ssrc));
-        if let Some((sink, _)) = found.copied() {
-            self.key_frame_wanted(sink);
-        }
-    }
-
-    fn key_frame_wanted(&mut self, key: SinkKey) {
-        let Some(sink) = self.sinks.get_mut(key) else {
-            return;
-        };
-        let layer = sink.layer.or(sink.awaiting);
-        if let Some(peer) = sink.peer_mut() {
-            peer.key_frame_requests += 1;
-        }
-        if let Some(layer) = layer {
-            self.ask_key_frame(layer);
-        }
-    }
-
     fn fold(&mut self, key: TransportKey, data: &[u8], now: f64) {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
@@ -225,7 +192,7 @@ impl State {
     }
 
     /// Hand up what has been collected, now or when the interval has passed.
-    fn hand_up(&mut self, key: TransportKey, now: f64, interval: f64) {
+    pub(crate) fn hand_up(&mut self, key: TransportKey, now: f64, interval: f64) {
         let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
@@ -277,7 +244,8 @@ impl State {
         deadline.is_finite().then_some(deadline)
     }
 
-    fn publisher_of(&self, layer: LayerKey) -> Option<TransportKey> {
+    /// The transport that a layer arrives on.
+    pub(crate) fn publisher_of(&self, layer: LayerKey) -> Option<TransportKey> {
         let source = self.sources.get(self.layers.get(layer)?.source)?;
         self.transport_ids.get(&source.transport).copied()
     }
@@ -311,73 +279,6 @@ impl State {
         }
     }
 
-    /// A key frame is due: ask when the last request is a second old.
-    fn ask(&mut self, key: LayerKey, now: f64) -> f64 {
-        let publisher = self.publisher_of(key);
-        let Some(layer) = self.layers.get_mut(key) else {
-            self.asking.remove(&key);
-            return f64::INFINITY;
-        };
-        if !layer.ask_due && layer.awaited.is_empty() {
-            self.asking.remove(&key);
-            return f64::INFINITY;
-        }
-        let ready = now - layer.asked_at >= KEY_FRAME_INTERVAL;
-        let next = layer.asked_at + KEY_FRAME_INTERVAL;
-        let Some((publisher, transport)) =
-            publisher.and_then(|key| self.transports.get(key).map(|transport| (key, transport)))
-        else {
-            if !ready {
-                return next.max(now);
-            }
-            layer.asked_at = now;
-            layer.ask_due = false;
-            layer.key_frame_requests += 1;
-            self.ask_writer(key);
-            self.asking.remove(&key);
-            return f64::INFINITY;
-        };
-        if layer.ssrc == 0 || !transport.connected() {
-            return now + KEY_FRAME_INTERVAL; // its first packet asks sooner
-        }
-        if !ready {
-            return next;
-        }
-        layer.asked_at = now;
-        layer.ask_due = false;
-        layer.key_frame_requests += 1;
-        let mut data = Vec::new();
-        write_pli(&mut data, transport.feedback_ssrc, layer.ssrc);
-        if layer.asked_unanswered >= FIR_AFTER {
-            rtcp::write_fir(
-                &mut data,
-                transport.feedback_ssrc,
-                &[(layer.ssrc, layer.asked_unanswered as u8)],
-            );
-        }
-        layer.asked_unanswered += 1;
-        self.send_control(publisher, data);
-        now + KEY_FRAME_INTERVAL
-    }
-
-    /// The same for a source that an injection feeds.
-    fn ask_writer(&mut self, key: LayerKey) {
-        let Some(layer) = self.layers.get(key) else { return };
-        let source = self.source_number(layer.source);
-        let head = RecordHead {
-            kind: KEY_FRAME_REQUEST,
-            source: source as u32,
-            layer: layer.index as u8,
-            ..RecordHead::default()
-        };
-        let mut request = Vec::new();
-        write_record(&mut request, &head, &[]);
-        for injection in self.injections.values_mut().filter(|injection| injection.sources.contains(&source))
-        {
-            injection.socket.send(&request);
-        }
-    }
-
     /// Report arrivals to publishers of which some just came: they are awake, and so are we.
     pub fn report_due(&mut self, now: f64) {
         for key in std::mem::take(&mut self.due) {
@@ -405,192 +306,9 @@ impl State {
                     }
                 };
             };
-            let data = pack_packet(transport.feedback_ssrc, transport.media_ssrc, &body);
-            self.send_control(key, data);
-        }
-    }
-
-    /// A few times a second: reports that are due, rates, stalls.
-    pub fn regular(&mut self, now: f64) {
-        for key in self.transports.keys().collect::<Vec<_>>() {
-            let Some(transport) = self.transports.get_mut(key) else {
-                continue;
-            };
-            transport.receive_rate.update(transport.bytes_received, now);
-            transport.send_rate.update(transport.bytes_sent, now);
-            for sink in &transport.sinks {
-                if let Some(peer) = self.sinks.get_mut(*sink).and_then(Sink::peer_mut) {
-                    peer.rate.update(peer.octets, now);
-                }
-            }
-            let due = now >= transport.report_at && transport.connected();
-            if due {
-                let spread = 0.9 + 0.2 * ((transport.number as f64 * 0.618 + now) % 1.0);
-                let publishes = !transport.sources.is_empty() || !transport.compound_sent;
-                let interval = if publishes { REPORT_INTERVAL } else { VIEWER_INTERVAL };
-                transport.report_at = now + interval * spread;
-            }
-            if transport.untold {
-                self.hand_up(key, now, CALM_INTERVAL);
-            }
-            if due {
-                self.report(key, now);
-            }
-        }
-        for key in self.layers.keys().collect::<Vec<_>>() {
-            self.tick_layer(key, now);
-        }
-    }
-
-    /// SR or RR, SDES, and what rides along (RFC 3550 6.1).
-    fn report(&mut self, key: TransportKey, now: f64) {
-        let mut blocks = self.report_blocks(key, now);
-        blocks.truncate(MAX_REPORTS);
-        let Some(transport) = self.transports.get(key) else {
-            return;
-        };
-        let sends = |sink: &&SinkKey| {
-            let peer = self.sinks.get(**sink).and_then(Sink::peer);
-            peer.is_some_and(|peer| peer.packets > 0 && peer.last.is_some())
-        };
-        let senders: Vec<SinkKey> = transport.sinks.iter().filter(sends).copied().collect();
-        if senders.is_empty() && blocks.is_empty() {
-            return;
-        }
-        let mut extra = self.extra(key, &blocks, now);
-        if senders.is_empty() {
-            let mut data = self.compound_start(key, &blocks);
-            data.append(&mut extra);
-            self.send_control(key, data);
-            return;
-        }
-        let wallclock = self.wallclock(now);
-        for group in senders.chunks(SINKS_PER_REPORT) {
             let mut data = Vec::new();
-            for sink in group {
-                let timestamp = self.timestamp_at(*sink, wallclock, now);
-                let Some(peer) = self.sinks.get(*sink).and_then(Sink::peer) else {
-                    continue;
-                };
-                let (packets, octets) = (peer.packets, peer.octets);
-                let ntp_time = ntp::from_unix(wallclock);
-                write_sender_report(&mut data, peer.ssrc, ntp_time, timestamp, packets, octets, &blocks);
-                blocks.clear();
-            }
-            for peer in group.iter().filter_map(|sink| self.sinks.get(*sink).and_then(Sink::peer)) {
-                data.extend_from_slice(&peer.description);
-            }
-            data.append(&mut extra);
+            write_transport_feedback(&mut data, transport.feedback_ssrc, transport.media_ssrc, &body);
             self.send_control(key, data);
         }
-    }
-
-    fn report_blocks(&mut self, key: TransportKey, now: f64) -> Vec<ReportBlock> {
-        let Some(transport) = self.transports.get(key) else {
-            return Vec::new();
-        };
-        let settled: Vec<u32> = transport
-            .streams
-            .iter()
-            .filter(|(_, stream)| now - stream.started >= SETTLE || self.all_seen(key, stream.layer))
-            .map(|(ssrc, _)| *ssrc)
-            .collect();
-        let Some(transport) = self.transports.get_mut(key) else {
-            return Vec::new();
-        };
-        let block = |ssrc| transport.streams.get_mut(&ssrc)?.reception.report_block(ssrc, now);
-        settled.into_iter().filter_map(block).collect()
-    }
-
-    /// Whether every layer of this layer's source is known by SSRC (and reports can no longer lose us names).
-    fn all_seen(&self, key: TransportKey, layer: LayerKey) -> bool {
-        let source = self.layers.get(layer).and_then(|layer| self.sources.get(layer.source));
-        let (Some(source), Some(transport)) = (source, self.transports.get(key)) else {
-            return false;
-        };
-        let seen = |layer: &LayerKey| {
-            transport.streams.values().any(|stream| stream.layer == *layer && !stream.repair)
-        };
-        source.layers.iter().all(seen)
-    }
-
-    fn extra(&mut self, key: TransportKey, blocks: &[ReportBlock], now: f64) -> Vec<u8> {
-        let mut extra = Vec::new();
-        let Some(transport) = self.transports.get_mut(key) else {
-            return extra;
-        };
-        if let Some((ssrc, middle, at)) = transport.reference.take() {
-            let delay = ((now - at) * 65_536.0).round() as i64 as u32;
-            write_dlrr(&mut extra, transport.feedback_ssrc, &[DlrrItem { ssrc, last_rr: middle, delay }]);
-        }
-        if let Some(worst) = blocks.iter().map(|block| block.fraction_lost).max().filter(|_| transport.remb) {
-            let received = transport.receive_rate.bits;
-            let rate = transport.allowed.update(received, f64::from(worst) / 256.0);
-            let ssrcs: Vec<u32> = blocks.iter().map(|block| block.ssrc).collect();
-            write_remb(&mut extra, transport.feedback_ssrc, rate as u64, &ssrcs);
-        }
-        extra
-    }
-
-    /// BYE for sinks that go, when their peer can be told.
-    pub fn goodbye(&mut self, key: TransportKey, ssrcs: &[u32]) {
-        if !self.connected(key) {
-            return;
-        }
-        for group in ssrcs.chunks(MAX_REPORTS) {
-            let mut data = self.compound_start(key, &[]);
-            write_bye(&mut data, group);
-            self.send_control(key, data);
-        }
-    }
-
-    fn compound_start(&self, key: TransportKey, blocks: &[ReportBlock]) -> Vec<u8> {
-        let mut data = Vec::new();
-        if let Some(transport) = self.transports.get(key) {
-            write_receiver_report(&mut data, transport.feedback_ssrc, blocks);
-            write_sdes_cname(&mut data, transport.feedback_ssrc, &transport.cname);
-        }
-        data
-    }
-
-    /// Protect and send; feedback gets a report in front of it where the peer has seen none or wants it always.
-    fn send_control(&mut self, key: TransportKey, mut data: Vec<u8>) {
-        let Some(transport) = self.transports.get(key) else {
-            return;
-        };
-        let Some(way) = transport.selected.clone() else {
-            return;
-        };
-        let Some(kind) = data.get(1).copied() else { return };
-        if kind > 203 && !(transport.reduced_size && transport.compound_sent) {
-            let mut whole = self.compound_start(key, &[]);
-            whole.append(&mut data);
-            data = whole;
-        }
-        let size = data.len();
-        if size + MAX_TRAILER > MAX_LENGTH {
-            self.counters.add("rtcp_too_long");
-            return;
-        }
-        let Some(transport) = self.transports.get_mut(key) else {
-            return;
-        };
-        if data[1] <= 203 {
-            transport.compound_sent = true;
-        }
-        if transport.protected {
-            let Some(sender) = transport.sender.as_mut() else {
-                return;
-            };
-            data.resize(size + MAX_TRAILER, 0);
-            match sender.protect_rtcp(&mut data, size) {
-                Ok(size) => data.truncate(size),
-                Err(_) => {
-                    self.counters.add("protect_failed");
-                    return;
-                }
-            }
-        }
-        self.send_over(&way, &data);
     }
 }

@@ -1,26 +1,14 @@
 //! What whoever steers holds of a running engine: encoded requests and answers over a channel to its thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::events::EventQueue;
 use crate::messages::{Ack, encode_ack, encode_events};
 use crate::poll::EventFd;
-use crate::worker::Worker;
-
-/// What the thread is asked; answers go back through the channel that came with the question.
-pub enum Request {
-    /// Begin to read.
-    Start,
-    /// An encoded transaction.
-    Apply(Vec<u8>, SyncSender<Vec<u8>>),
-    /// A snapshot.
-    Statistics(SyncSender<Vec<u8>>),
-    /// Close every socket and end.
-    Close(SyncSender<()>),
-}
+use crate::worker::{Request, Worker};
 
 /// What whoever steers holds of a running engine. Every method may be called from any thread.
 pub struct Handle {

@@ -4,16 +4,19 @@ use std::rc::Rc;
 
 use crate::bounds::Rate;
 use crate::drip::Drip;
+use crate::error::Malformed;
 use crate::h264::{KeyFrameDetector, KeyFrameStart};
 use crate::h264_syntax::parse_sps;
 use crate::history::History;
+use crate::keys::{LayerKey, SinkKey, SourceKey};
 use crate::messages::{Codec, Event, MediaKind};
 use crate::nack::LossTracker;
 use crate::packet::MediaPacket;
+use crate::reception::Report;
 use crate::rewrite::NumberLine;
 use crate::sequence::difference32;
 use crate::source::SourceCodec;
-use crate::state::{LayerKey, SinkKey, SourceKey, State};
+use crate::state::State;
 use crate::train::Run;
 use crate::vp8::{Picture, vp8_picture};
 
@@ -22,8 +25,6 @@ const KEPT_BYTES: usize = 4 * 1024 * 1024;
 const HISTORY_SECONDS: f64 = 1.0;
 const HISTORY_PACKETS: usize = 1_000;
 const STALL_AFTER: f64 = 1.0; // s without a packet
-/// Seconds between two requests to one layer.
-pub const KEY_FRAME_INTERVAL: f64 = 1.0;
 const GATHER_LIMIT: usize = 64; // packets of a layer that wait for the end of a batch
 /// Seconds that the beginning of a frame waits for its end, so that it leaves as one train.
 pub const GATHER: f64 = 0.001;
@@ -31,9 +32,6 @@ const GATHER_FOR: usize = 4; // sinks from which on that is worth it
 const MAX_JUMP: i64 = 3_000; // packets forward or back beyond which a layer begins a new life
 const RESTART_STRAYS: u32 = 4; // late beyond that in a row
 const NEVER: f64 = f64::NEG_INFINITY;
-
-/// Our wallclock and the RTP timestamp of one instant, by a sender report.
-pub type Report = (f64, u32);
 
 /// One layer: packets in, runs out to the sinks it feeds.
 ///
@@ -75,7 +73,7 @@ pub struct Layer {
     h264: Option<KeyFrameDetector>,
     frame_start: (u32, i64), // (timestamp, number) of the frame being received
     strays: u32,
-    newest: i64, // highest number
+    pub(crate) newest: i64, // highest number
 
     /// What arrives.
     pub codec: Option<Codec>,
@@ -115,7 +113,7 @@ pub struct Layer {
     pub asked_unanswered: u32,
     /// Somebody needs one.
     pub ask_due: bool,
-    told_key_frame: f64,
+    pub(crate) told_key_frame: f64,
 }
 
 impl Layer {
@@ -186,6 +184,34 @@ impl Layer {
             return true;
         };
         !self.video || self.feeding.len() < GATHER_FOR || last.marker || now - first.arrival >= GATHER
+    }
+
+    /// The number at which the key frame that shows itself with this packet starts, if one does.
+    fn key_frame_start(&mut self, packet: &MediaPacket) -> Result<Option<i64>, Malformed> {
+        Ok(match packet.codec {
+            Codec::Vp8 if packet.picture.key => {
+                self.sized(packet.picture.width, packet.picture.height);
+                Some(packet.number)
+            }
+            Codec::H264 => {
+                let detector = self.h264.get_or_insert_with(KeyFrameDetector::new);
+                match detector.update(packet.timestamp, &packet.payload)? {
+                    Some(KeyFrameStart::Here) => {
+                        // A size we cannot read is no reason to withhold the picture.
+                        let size = detector.sps.as_deref().map(parse_sps);
+                        if let Some(Ok(parameters)) = size {
+                            self.sized(parameters.width as u16, parameters.height as u16);
+                        }
+                        Some(packet.number)
+                    }
+                    Some(KeyFrameStart::Earlier) if self.frame_start.0 == packet.timestamp => {
+                        Some(self.frame_start.1)
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        })
     }
 
     fn sized(&mut self, width: u16, height: u16) {
@@ -338,7 +364,11 @@ impl State {
                 layer.frames += 1;
                 layer.frame_start = (packet.timestamp, number);
             }
-            if let Some(start) = self.key_frame_start(key, &packet) {
+            let start = layer.key_frame_start(&packet);
+            if start.is_err() {
+                self.counters.add("payload_malformed");
+            }
+            if let Ok(Some(start)) = start {
                 self.key_frame(key, start, Some(&packet), Some(arrived.sequence));
             } else {
                 self.keep(key, &packet);
@@ -383,95 +413,6 @@ impl State {
         }
     }
 
-    /// The number at which the key frame that shows itself with this packet starts, or None.
-    fn key_frame_start(&mut self, key: LayerKey, packet: &MediaPacket) -> Option<i64> {
-        let layer = self.layers.get_mut(key)?;
-        match packet.codec {
-            Codec::Vp8 if packet.picture.key => {
-                layer.sized(packet.picture.width, packet.picture.height);
-                Some(packet.number)
-            }
-            Codec::H264 => {
-                let detector = layer.h264.get_or_insert_with(KeyFrameDetector::new);
-                let Ok(start) = detector.update(packet.timestamp, &packet.payload) else {
-                    self.counters.add("payload_malformed");
-                    return None;
-                };
-                match start {
-                    Some(KeyFrameStart::Here) => {
-                        // A size we cannot read is no reason to withhold the picture.
-                        let size = detector.sps.as_deref().map(parse_sps);
-                        if let Some(Ok(parameters)) = size {
-                            layer.sized(parameters.width as u16, parameters.height as u16);
-                        }
-                        Some(packet.number)
-                    }
-                    Some(KeyFrameStart::Earlier) if layer.frame_start.0 == packet.timestamp => {
-                        Some(layer.frame_start.1)
-                    }
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
-    }
-
-    /// A key frame starts at `start`; `newest` is the packet that showed it and is not yet kept or pending.
-    fn key_frame(
-        &mut self,
-        key: LayerKey,
-        start: i64,
-        newest: Option<&Rc<MediaPacket>>,
-        sequence: Option<u16>,
-    ) {
-        let Some(layer) = self.layers.get_mut(key) else {
-            return;
-        };
-        let now = layer.last_arrival;
-        layer.key_frames += 1;
-        layer.key_number = start;
-        layer.ask_due = false;
-        layer.asked_unanswered = 0;
-        if let Some(sequence) = sequence {
-            layer.losses.key_frame(sequence);
-        }
-        let mut older: Vec<Rc<MediaPacket>> = layer.kept.take().unwrap_or_default();
-        older.retain(|packet| packet.number >= start);
-        let end = newest.map_or(layer.newest + 1, |packet| packet.number);
-        if older.is_empty() {
-            older = (start..end).filter_map(|number| layer.history.get(number, now).cloned()).collect();
-        }
-        layer.kept_bytes = older.iter().map(|packet| packet.payload.len()).sum();
-        layer.kept = Some(older.clone());
-        if let Some(packet) = newest {
-            self.keep(key, packet);
-        }
-        let Some(layer) = self.layers.get_mut(key) else {
-            return;
-        };
-        if now - layer.told_key_frame >= 1.0 {
-            layer.told_key_frame = now;
-            let (index, width, height) = (layer.index as i64, layer.width, layer.height);
-            let source = self.source_number(self.layers[key].source);
-            self.tell(Event::KeyFrameSeen {
-                source,
-                layer: index,
-                width: width.into(),
-                height: height.into(),
-            });
-        }
-        if self.layers.get(key).is_some_and(|layer| !layer.awaited.is_empty()) {
-            self.flush_layer(key);
-            let waiting = self.layers.get(key).map_or_else(Vec::new, |layer| layer.awaited.clone());
-            for sink in &waiting {
-                self.join(*sink, key);
-            }
-            if !older.is_empty() {
-                self.run(key, older, &waiting);
-            }
-        }
-    }
-
     /// Give a sink that just joined what was kept since the last key frame.
     pub fn replay_to(&mut self, key: LayerKey, sink: SinkKey) {
         let kept = self.layers.get(key).and_then(|layer| layer.kept.clone()).unwrap_or_default();
@@ -479,7 +420,7 @@ impl State {
     }
 
     /// Hand packets to some sinks in the order of their numbers, one run for each codec.
-    fn run(&mut self, key: LayerKey, mut packets: Vec<Rc<MediaPacket>>, sinks: &[SinkKey]) {
+    pub(crate) fn run(&mut self, key: LayerKey, mut packets: Vec<Rc<MediaPacket>>, sinks: &[SinkKey]) {
         packets.sort_by_key(|packet| packet.number);
         for group in packets.chunk_by(|one, next| one.codec == next.codec) {
             let run = Run::new(group.to_vec());
@@ -491,7 +432,7 @@ impl State {
         }
     }
 
-    fn keep(&mut self, key: LayerKey, packet: &Rc<MediaPacket>) {
+    pub(crate) fn keep(&mut self, key: LayerKey, packet: &Rc<MediaPacket>) {
         let Some(layer) = self.layers.get_mut(key) else {
             return;
         };
@@ -521,7 +462,7 @@ impl State {
             self.run(key, due, &feeding);
         }
         if let Some(layer) = self.layers.get_mut(key)
-            && layer.drip.as_ref().is_some_and(|drip| drip.done(now))
+            && layer.drip.as_ref().is_some_and(|drip| drip.done())
         {
             layer.drip = None;
             self.dripping.remove(&key);
@@ -556,17 +497,6 @@ impl State {
 // --------------------------------------------------------------------------- layers: life
 
 impl State {
-    /// Somebody needs a key frame: asked for at once, or as soon as the last request is a second old.
-    pub fn ask_key_frame(&mut self, key: LayerKey) {
-        if let Some(layer) = self.layers.get_mut(key)
-            && layer.video
-        {
-            layer.ask_due = true;
-            self.asking.insert(key);
-            self.hurry = true;
-        }
-    }
-
     fn alive(&mut self, key: LayerKey) {
         let Some(layer) = self.layers.get_mut(key) else {
             return;

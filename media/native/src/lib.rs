@@ -5,6 +5,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod addresses;
+pub mod ancillary;
 pub mod arrivals;
 pub mod arriving;
 pub mod association;
@@ -22,10 +23,16 @@ pub mod events;
 pub mod extensions;
 pub mod feed;
 pub mod feedback;
+pub mod forms;
+pub mod forwarding;
 pub mod h264;
 pub mod h264_syntax;
 pub mod handle;
+#[cfg(test)]
+mod hex;
 pub mod history;
+pub mod key_frames;
+pub mod keys;
 pub mod layer;
 pub mod messages;
 pub mod nack;
@@ -36,19 +43,23 @@ pub mod poll;
 pub mod ports;
 #[cfg(feature = "python")]
 pub mod python;
+pub mod rates;
 pub mod reception;
 pub mod records;
 pub mod red;
+pub mod reports;
 pub mod rewrite;
 pub mod rtcp;
 pub mod sending;
 pub mod sequence;
 pub mod sink;
 pub mod snapshot;
+pub mod sockets;
 pub mod source;
 pub mod spurt;
 pub mod srtp;
 pub mod state;
+pub mod stream;
 pub mod taps;
 pub mod tcp;
 pub mod train;

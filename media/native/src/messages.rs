@@ -682,7 +682,7 @@ pub enum Event {
         sink: i64,
         /// The source.
         source: i64,
-        /// Why, one word of `WAIT_REASONS`.
+        /// Why, one word of `WAIT_REASONS` in `messages.py`.
         reason: &'static str,
     },
     /// What a peer reported of what we sent, at most 20 times a second per transport.
@@ -713,9 +713,6 @@ pub enum Event {
         count: u64,
     },
 }
-
-/// Why a sink waits.
-pub const WAIT_REASONS: [&str; 5] = ["no_packets", "no_key_frame", "codec", "not_connected", "paused"];
 
 // --------------------------------------------------------------------------- statistics
 
@@ -875,6 +872,7 @@ fn encode<T: Serialize + ?Sized>(message: &T) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex::bytes;
 
     /// Every command as `msgspec.msgpack.encode` writes it.
     const COMMANDS: [&str; 21] = [
@@ -916,11 +914,6 @@ mod tests {
          739103",
         "82a474797065af52656d6f7665496e6a656374696f6ea9696e6a656374696f6e06",
     ];
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u32> = hex.chars().map(|digit| digit.to_digit(16).unwrap()).collect();
-        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
-    }
 
     fn transaction() -> Vec<u8> {
         let mut data = bytes("82a66e756d6265720ca8636f6d6d616e6473dc0015");
@@ -1123,7 +1116,7 @@ mod tests {
             Event::KeyFrameSeen { source: 1, layer: 2, width: 640, height: 360 },
             Event::LayerStalled { source: 1, layer: 2, stalled: true },
             Event::SinkStarted { sink: 1, source: 2, layer: 0 },
-            Event::SinkWaiting { sink: 1, source: 2, reason: WAIT_REASONS[1] },
+            Event::SinkWaiting { sink: 1, source: 2, reason: "no_key_frame" },
             Event::FeedbackReceived {
                 transport: 1,
                 samples: vec![(1.5, -1.0, 1200)],

@@ -23,25 +23,6 @@ pub struct Repair {
     pub give_up: bool,
 }
 
-/// Counters since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LossStatistics {
-    /// Packets still waited for.
-    pub missing: u64,
-    /// Came before they were asked for.
-    pub reordered: u64,
-    /// Came after they were asked for.
-    pub recovered: u64,
-    /// Requests for a packet.
-    pub asked: u64,
-    /// Never came in time.
-    pub abandoned: u64,
-    /// Times a key frame was needed instead.
-    pub give_ups: u64,
-    /// Times the numbers began anew.
-    pub restarts: u64,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Missing {
     number: i64,
@@ -61,7 +42,6 @@ pub struct LossTracker {
     deadline: f64,
     give_up: bool,
     strays: u32,
-    counters: LossStatistics, // but for `missing`
 }
 
 impl Default for LossTracker {
@@ -79,7 +59,6 @@ impl LossTracker {
             deadline: f64::INFINITY,
             give_up: false,
             strays: 0,
-            counters: LossStatistics::default(),
         }
     }
 
@@ -98,12 +77,7 @@ impl LossTracker {
                 self.open_gap(highest + 1, extended, now);
             }
         } else if let Ok(place) = self.missing.binary_search_by_key(&extended, |missing| missing.number) {
-            let asked = self.missing.remove(place).is_some_and(|missing| missing.tries > 0);
-            if asked {
-                self.counters.recovered += 1;
-            } else {
-                self.counters.reordered += 1;
-            }
+            self.missing.remove(place);
         } else if extended < highest - MAX_PACKETS {
             // A sender that begins its numbers anew looks like one that is endlessly late.
             self.strays += 1;
@@ -143,10 +117,7 @@ impl LossTracker {
         });
         self.deadline = deadline;
         self.abandon(before - self.missing.len());
-        let give_up = std::mem::take(&mut self.give_up);
-        self.counters.asked += lost.len() as u64;
-        self.counters.give_ups += u64::from(give_up);
-        Repair { lost, give_up }
+        Repair { lost, give_up: std::mem::take(&mut self.give_up) }
     }
 
     /// A key frame starts at this sequence number: what is missing before it is no longer needed.
@@ -162,11 +133,6 @@ impl LossTracker {
             return Some(0.0);
         }
         (!self.missing.is_empty()).then_some(self.deadline)
-    }
-
-    /// A snapshot of the counters.
-    pub fn statistics(&self) -> LossStatistics {
-        LossStatistics { missing: self.missing.len() as u64, ..self.counters }
     }
 
     fn open_gap(&mut self, mut first: i64, end: i64, now: f64) {
@@ -196,14 +162,10 @@ impl LossTracker {
     }
 
     fn abandon(&mut self, count: usize) {
-        if count > 0 {
-            self.counters.abandoned += count as u64;
-            self.give_up = true;
-        }
+        self.give_up |= count > 0;
     }
 
     fn restart(&mut self, sequence: u16) {
-        self.counters.restarts += 1;
         self.strays = 0;
         self.missing.clear();
         self.deadline = f64::INFINITY;
@@ -242,8 +204,6 @@ mod tests {
         assert_eq!(tracker.poll(0.160, 0.05), lost(&[65534, 65535, 0]));
         tracker.received(65535, 0.165);
         assert_eq!(tracker.poll(0.211, 0.05), lost(&[65534, 0]));
-        assert_eq!(tracker.statistics().recovered, 1);
-        assert_eq!(tracker.statistics().asked, 8);
     }
 
     #[test]
@@ -259,7 +219,6 @@ mod tests {
         let mut tracker = tracker(&[(10, 0.0), (12, 0.001), (11, 0.005)]);
         assert_eq!(tracker.next_deadline(), None);
         assert_eq!(tracker.poll(1.0, 0.1), Repair::default());
-        assert_eq!(tracker.statistics(), LossStatistics { reordered: 1, ..LossStatistics::default() });
     }
 
     #[test]
@@ -277,8 +236,6 @@ mod tests {
         }
         assert_eq!(asked, 10);
         assert_eq!(tracker.poll(now + 1.0, 0.02), Repair::default());
-        assert_eq!(tracker.statistics().abandoned, 1);
-        assert_eq!(tracker.statistics().give_ups, 1);
     }
 
     #[test]
@@ -297,9 +254,9 @@ mod tests {
         for sequence in 2..502 {
             tracker.received(sequence, 0.0);
         }
-        assert_eq!(tracker.statistics().missing, 1);
+        assert_eq!(tracker.missing.len(), 1);
         tracker.received(502, 0.0);
-        assert_eq!(tracker.statistics().missing, 0);
+        assert_eq!(tracker.missing.len(), 0);
         assert_eq!(tracker.next_deadline(), Some(0.0));
         assert_eq!(tracker.poll(0.0, 0.1), give_up());
     }
@@ -307,8 +264,7 @@ mod tests {
     #[test]
     fn a_wide_gap_gives_up_at_once_and_keeps_the_newest_five_hundred() {
         let mut tracker = tracker(&[(0, 0.0), (1_000, 0.0)]);
-        assert_eq!(tracker.statistics().missing, 500);
-        assert_eq!(tracker.statistics().abandoned, 499);
+        assert_eq!(tracker.missing.len(), 500);
         assert_eq!(tracker.poll(0.0, 0.1), give_up());
         assert_eq!(tracker.poll(0.01, 0.1).lost, (500..1_000).collect::<Vec<_>>());
     }
@@ -324,7 +280,7 @@ mod tests {
     fn duplicates_and_late_packets_change_nothing() {
         let mut tracker = tracker(&[(5, 0.0), (6, 0.0), (6, 0.0), (5, 0.0), (4, 0.0)]);
         assert_eq!(tracker.poll(1.0, 0.1), Repair::default());
-        assert_eq!(tracker.statistics().missing, 0);
+        assert_eq!(tracker.missing.len(), 0);
     }
 
     #[test]
@@ -333,20 +289,17 @@ mod tests {
         for sequence in 100..116 {
             tracker.received(sequence, 0.1);
         }
-        assert_eq!(tracker.statistics().restarts, 1);
         tracker.received(117, 0.2);
         assert_eq!(tracker.poll(0.3, 0.1), lost(&[116]));
     }
 
     #[test]
     fn hostile_sequences_keep_it_bounded() {
-        let mut seed = 0x1234_5678_9ABC_DEF1_u64;
+        let mut next = crate::chance::numbers();
         let mut tracker = LossTracker::new();
         let mut now = 0.0;
         for _ in 0..50_000 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
+            let seed = next();
             now += (seed >> 40 & 0xFF) as f64 / 1_280.0;
             let near = seed & 7 != 0;
             tracker.received(if near { (seed >> 8) as u16 & 1023 } else { (seed >> 8) as u16 }, now);
@@ -354,7 +307,7 @@ mod tests {
                 tracker.key_frame((seed >> 16) as u16);
             }
             assert!(tracker.poll(now, 0.05).lost.len() <= 500);
-            assert!(tracker.statistics().missing <= 500);
+            assert!(tracker.missing.len() <= 500);
             assert!(tracker.missing.iter().is_sorted_by_key(|missing| missing.number));
         }
     }

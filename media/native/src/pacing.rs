@@ -121,23 +121,11 @@ impl TokenBucket {
     }
 }
 
-/// What waits and what was dropped, by class in the order of `PacketClass`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PacerStatistics {
-    /// Bytes that wait, of all classes.
-    pub queued_bytes: usize,
-    /// Packets that wait.
-    pub queued: [usize; 4],
-    /// Packets dropped since the start.
-    pub dropped: [u64; 4],
-}
-
 #[derive(Debug)]
 struct Queue<Item> {
     limit: usize,
     items: VecDeque<(usize, Item)>,
     size: usize,
-    dropped: u64,
 }
 
 impl<Item> Queue<Item> {
@@ -168,7 +156,7 @@ impl<Item> Pacer<Item> {
         Self {
             bucket: TokenBucket::new(rate_bps, now),
             budget,
-            queues: limits.map(|limit| Queue { limit, items: VecDeque::new(), size: 0, dropped: 0 }),
+            queues: limits.map(|limit| Queue { limit, items: VecDeque::new(), size: 0 }),
             queued: 0,
             torn: FxHashSet::default(),
         }
@@ -207,7 +195,6 @@ impl<Item> Pacer<Item> {
         kind: PacketClass,
         size: usize,
         item: Item,
-        _now: f64,
         frame_end: bool,
         flow: u32,
     ) -> bool {
@@ -226,12 +213,10 @@ impl<Item> Pacer<Item> {
             PacketClass::Voice | PacketClass::Repair => size > queue.limit,
         };
         if refused {
-            queue.dropped += 1;
             return false;
         }
         while !queue.fits(size) && queue.take().is_some() {
             self.queued -= 1;
-            queue.dropped += 1;
         }
         queue.items.push_back((size, item));
         queue.size += size;
@@ -282,26 +267,6 @@ impl<Item> Pacer<Item> {
         self.torn.remove(&flow);
     }
 
-    /// Drop all that waits (the transport closes); how many packets that was. They are counted as dropped.
-    pub fn clear(&mut self) -> usize {
-        for queue in &mut self.queues {
-            queue.dropped += queue.items.len() as u64;
-            queue.items.clear();
-            queue.size = 0;
-        }
-        self.torn.clear();
-        std::mem::take(&mut self.queued)
-    }
-
-    /// A snapshot.
-    pub fn statistics(&self) -> PacerStatistics {
-        PacerStatistics {
-            queued_bytes: self.queued_bytes(),
-            queued: std::array::from_fn(|kind| self.queues[kind].items.len()),
-            dropped: std::array::from_fn(|kind| self.queues[kind].dropped),
-        }
-    }
-
     fn may_spend(&mut self, now: f64, kind: PacketClass) -> bool {
         self.bucket.may_spend(now, kind)
             && self.budget.as_ref().is_none_or(|budget| budget.borrow_mut().may_spend(now, kind))
@@ -333,6 +298,11 @@ mod tests {
     /// How many packets of this size may leave at once, of 10,000.
     fn passing<Item>(pacer: &mut Pacer<Item>, size: usize, now: f64, kind: PacketClass) -> usize {
         (0..10_000).filter(|_| pacer.try_spend(size, now, kind)).count()
+    }
+
+    /// How many packets wait, by class.
+    fn waiting<Item>(pacer: &Pacer<Item>) -> [usize; 4] {
+        pacer.queues.each_ref().map(|queue| queue.items.len())
     }
 
     #[test]
@@ -373,7 +343,7 @@ mod tests {
         let mut pacer = pacer(80_000.0);
         passing(&mut pacer, 1_000, 0.0, Video);
         for (kind, name) in [(Probe, "p"), (Video, "v1"), (Video, "v2"), (Repair, "r"), (Voice, "a")] {
-            assert!(pacer.enqueue(kind, 1_000, name, 0.0, true, 0));
+            assert!(pacer.enqueue(kind, 1_000, name, true, 0));
         }
         assert_eq!(pacer.queued_bytes(), 5_000);
         assert_eq!(pacer.pop(0.0), ["a"]); // voice runs ahead
@@ -396,7 +366,7 @@ mod tests {
     fn nothing_passes_what_waits_in_its_class_or_above() {
         let mut pacer = pacer(80_000.0);
         passing(&mut pacer, 1_000, 0.0, Video);
-        pacer.enqueue(Video, 1_000, "v", 0.0, true, 0);
+        pacer.enqueue(Video, 1_000, "v", true, 0);
         assert!(!pacer.try_spend(10, 1.0, Video));
         assert!(!pacer.try_spend(10, 1.0, Probe));
         assert!(pacer.try_spend(10, 1.0, Repair));
@@ -416,28 +386,27 @@ mod tests {
     fn a_full_video_queue_drops_to_the_end_of_the_frame() {
         let mut pacer = Pacer::new(80_000.0, 0.0, None, [1_000, 1_000, 2_500, 1_000]);
         passing(&mut pacer, 1_000, 0.0, Video);
-        assert!(pacer.enqueue(Video, 1_000, "a1", 0.0, false, 0));
-        assert!(pacer.enqueue(Video, 1_000, "a2", 0.0, false, 0));
-        assert!(!pacer.enqueue(Video, 1_000, "a3", 0.0, false, 0));
-        assert!(!pacer.enqueue(Video, 100, "a4", 0.0, false, 0)); // would fit, but its frame is torn
-        assert!(pacer.enqueue(Video, 100, "other flow", 0.0, true, 7));
-        assert!(!pacer.enqueue(Video, 100, "a5", 0.0, true, 0));
-        assert!(pacer.enqueue(Video, 100, "b1", 0.0, true, 0));
-        assert_eq!(pacer.statistics().dropped, [0, 0, 3, 0]);
-        assert_eq!(pacer.statistics().queued, [0, 0, 4, 0]);
+        assert!(pacer.enqueue(Video, 1_000, "a1", false, 0));
+        assert!(pacer.enqueue(Video, 1_000, "a2", false, 0));
+        assert!(!pacer.enqueue(Video, 1_000, "a3", false, 0));
+        assert!(!pacer.enqueue(Video, 100, "a4", false, 0)); // would fit, but its frame is torn
+        assert!(pacer.enqueue(Video, 100, "other flow", true, 7));
+        assert!(!pacer.enqueue(Video, 100, "a5", true, 0));
+        assert!(pacer.enqueue(Video, 100, "b1", true, 0));
+        assert_eq!(waiting(&pacer), [0, 0, 4, 0]);
     }
 
     #[test]
     fn a_dropped_last_packet_does_not_tear_the_next_frame_nor_does_a_stream_that_has_gone() {
         let mut pacer = Pacer::new(80_000.0, 0.0, None, [1_000; 4]);
         passing(&mut pacer, 1_000, 0.0, Video);
-        assert!(pacer.enqueue(Video, 900, "a", 0.0, true, 0));
-        assert!(!pacer.enqueue(Video, 900, "b", 0.0, true, 0));
-        assert!(pacer.enqueue(Video, 50, "c", 0.0, true, 0));
-        assert!(!pacer.enqueue(Video, 900, "d", 0.0, false, 0));
-        assert!(!pacer.enqueue(Video, 10, "e", 0.0, false, 0));
+        assert!(pacer.enqueue(Video, 900, "a", true, 0));
+        assert!(!pacer.enqueue(Video, 900, "b", true, 0));
+        assert!(pacer.enqueue(Video, 50, "c", true, 0));
+        assert!(!pacer.enqueue(Video, 900, "d", false, 0));
+        assert!(!pacer.enqueue(Video, 10, "e", false, 0));
         pacer.drop_flow_state(0);
-        assert!(pacer.enqueue(Video, 10, "f", 0.0, false, 0));
+        assert!(pacer.enqueue(Video, 10, "f", false, 0));
     }
 
     #[test]
@@ -446,12 +415,11 @@ mod tests {
         passing(&mut pacer, 100, 0.0, Voice);
         for kind in [Voice, Repair, Probe] {
             for number in 0..5 {
-                pacer.enqueue(kind, 100, 10 * kind as u32 + number, 0.0, true, 0);
+                pacer.enqueue(kind, 100, 10 * kind as u32 + number, true, 0);
             }
         }
-        assert_eq!(pacer.statistics().queued, [3, 3, 0, 3]);
-        assert_eq!(pacer.statistics().dropped, [2, 2, 0, 2]);
-        assert!(!pacer.enqueue(Voice, 301, 99, 0.0, true, 0));
+        assert_eq!(waiting(&pacer), [3, 3, 0, 3]);
+        assert!(!pacer.enqueue(Voice, 301, 99, true, 0));
         let left: Vec<u32> = (1..100).flat_map(|second| pacer.pop(f64::from(second))).collect();
         assert_eq!(left, [2, 3, 4, 12, 13, 14, 30, 31, 32]);
     }
@@ -482,7 +450,7 @@ mod tests {
     fn the_deadline_heeds_the_budget() {
         let mut pacer = Pacer::new(8_000_000.0, 0.0, Some(shared(80_000.0)), LIMITS);
         passing(&mut pacer, 1_000, 0.0, Video);
-        pacer.enqueue(Video, 1_000, "v", 0.0, true, 0);
+        pacer.enqueue(Video, 1_000, "v", true, 0);
         let deadline = pacer.next_deadline().unwrap();
         assert!(pacer.pop(deadline - 0.001).is_empty());
         assert_eq!(pacer.pop(deadline), ["v"]);
@@ -492,23 +460,11 @@ mod tests {
     fn a_new_rate_counts_from_now() {
         let mut pacer = pacer(8_000.0);
         passing(&mut pacer, 1_000, 0.0, Video);
-        pacer.enqueue(Video, 500, "v", 0.0, true, 0);
+        pacer.enqueue(Video, 500, "v", true, 0);
         pacer.set_rate(8_000_000.0, 0.0);
         assert!(pacer.next_deadline().unwrap() < 0.002);
         pacer.set_rate(0.0, 0.0);
         assert_eq!(pacer.pop(0.0), ["v"]);
-    }
-
-    #[test]
-    fn clearing_counts_what_is_lost() {
-        let mut pacer = pacer(8_000.0);
-        passing(&mut pacer, 1_000, 0.0, Video);
-        pacer.enqueue(Video, 500, "v", 0.0, true, 0);
-        pacer.enqueue(Voice, 500, "a", 0.0, true, 0);
-        assert_eq!(pacer.clear(), 2);
-        assert_eq!(pacer.next_deadline(), None);
-        let statistics = pacer.statistics();
-        assert_eq!((statistics.queued_bytes, statistics.dropped), (0, [1, 0, 1, 0]));
     }
 
     #[test]
@@ -523,18 +479,13 @@ mod tests {
 
     #[test]
     fn never_above_the_rate_and_every_packet_is_accounted_for() {
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move |bound: u64| {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed % bound
-        };
+        let mut numbers = crate::chance::numbers();
+        let mut next = move |bound: u64| numbers() % bound;
         for _ in 0..100 {
             let rate = 30_000.0 + next(10_000_000) as f64;
             let ahead = (0.010 * rate / 8.0).max(3_000.0) + (0.100 * rate / 8.0).max(2_000.0);
             let mut pacer = pacer(rate);
-            let (mut now, mut volume, mut count) = (0.0, 0.0, 0);
+            let (mut now, mut volume, mut count, mut dropped) = (0.0, 0.0, 0, 0);
             for _ in 0..300 {
                 now += next(50) as f64 / 1_000.0;
                 let kind = PacketClass::ALL[next(4) as usize];
@@ -547,16 +498,19 @@ mod tests {
                     volume += size as f64;
                     count += 1;
                 } else {
-                    pacer.enqueue(kind, size, size, 0.0, next(2) == 0, next(3) as u32);
+                    let before = pacer.queued;
+                    let taken = pacer.enqueue(kind, size, size, next(2) == 0, next(3) as u32);
+                    dropped += before + 1 - pacer.queued;
+                    assert!(taken || pacer.queued == before);
                 }
                 assert!(volume <= now * rate / 8.0 + ahead + 1_400.0);
             }
             while let Some(deadline) = pacer.next_deadline() {
                 now = deadline.max(now);
-                count += pacer.pop(now).len() as u64;
+                count += pacer.pop(now).len();
                 assert!(now < 1_000.0);
             }
-            assert_eq!(count + pacer.statistics().dropped.iter().sum::<u64>(), 300);
+            assert_eq!(count + dropped, 300);
         }
     }
 }

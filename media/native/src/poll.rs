@@ -71,17 +71,6 @@ impl Poll {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 
-    /// Do not wait for `fd` any more.
-    pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
-        Ok(epoll::delete(&self.epoll, fd)?)
-    }
-
-    /// How many are ready, at most 256; 0 after `timeout` seconds (None = no end).
-    pub fn wait(&mut self, timeout: Option<f64>) -> io::Result<usize> {
-        let deadline = timeout.map(|timeout| if timeout > 0.0 { monotonic() + timeout } else { 0.0 });
-        self.wait_until(deadline)
-    }
-
     /// How many are ready, at most 256; 0 once CLOCK_MONOTONIC has come to `deadline` seconds (None = no end).
     ///
     /// The timer is only set when the deadline is another one than before.
@@ -104,7 +93,7 @@ impl Poll {
         Ok(self.events.len())
     }
 
-    /// (token, readable or at its end or broken, writable) of one that is ready, `index` below what `wait` gave.
+    /// (token, readable or at its end or broken, writable) of one that is ready, `index` below what `wait_until` gave.
     pub fn ready(&self, index: usize) -> (u64, bool, bool) {
         let event = self.events[index];
         let flags = event.flags;
@@ -160,6 +149,11 @@ mod tests {
 
     use super::*;
 
+    /// How many are ready within so many seconds (None = no end).
+    fn wait(poll: &mut Poll, timeout: Option<f64>) -> usize {
+        poll.wait_until(timeout.map(|timeout| monotonic() + timeout)).unwrap()
+    }
+
     #[test]
     fn the_clocks_are_the_ones_of_the_standard_library() {
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
@@ -197,15 +191,15 @@ mod tests {
         let mut shortest = f64::INFINITY;
         for _ in 0..50 {
             let before = monotonic();
-            assert_eq!(poll.wait(Some(0.0003)).unwrap(), 0);
+            assert_eq!(wait(&mut poll, Some(0.0003)), 0);
             let took = monotonic() - before;
             assert!(took >= 0.0003, "{took}");
             shortest = shortest.min(took);
         }
         assert!(shortest < 0.0009, "{shortest}");
         let before = monotonic();
-        assert_eq!(poll.wait(Some(0.0)).unwrap(), 0);
-        assert_eq!(poll.wait(Some(-1.0)).unwrap(), 0);
+        assert_eq!(wait(&mut poll, Some(0.0)), 0);
+        assert_eq!(wait(&mut poll, Some(-1.0)), 0);
         assert!(monotonic() - before < 0.2);
     }
 
@@ -221,16 +215,16 @@ mod tests {
         event.signal();
         assert_eq!(poll.wait_until(Some(deadline)).unwrap(), 1);
         assert_eq!(poll.ready(0), (5, true, false));
-        assert_eq!(poll.wait(None).unwrap(), 1);
+        assert_eq!(wait(&mut poll, None), 1);
         assert!(event.drain());
         assert!(!event.drain());
-        assert_eq!(poll.wait(Some(0.001)).unwrap(), 0);
+        assert_eq!(wait(&mut poll, Some(0.001)), 0);
         let waker = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(20));
             event.signal();
             event
         });
-        assert_eq!(poll.wait(None).unwrap(), 1);
+        assert_eq!(wait(&mut poll, None), 1);
         waker.join().unwrap();
     }
 
@@ -239,19 +233,17 @@ mod tests {
         let mut poll = Poll::new().unwrap();
         let (one, mut other) = UnixStream::pair().unwrap();
         poll.add(&one, 7).unwrap();
-        assert_eq!(poll.wait(Some(0.0)).unwrap(), 0);
+        assert_eq!(wait(&mut poll, Some(0.0)), 0);
         poll.want_write(&one, 7, true).unwrap();
-        assert_eq!(poll.wait(Some(1.0)).unwrap(), 1);
+        assert_eq!(wait(&mut poll, Some(1.0)), 1);
         assert_eq!(poll.ready(0), (7, false, true));
         poll.want_write(&one, 7, false).unwrap();
-        assert_eq!(poll.wait(Some(0.0)).unwrap(), 0);
+        assert_eq!(wait(&mut poll, Some(0.0)), 0);
         other.write_all(b"x").unwrap();
-        assert_eq!(poll.wait(Some(1.0)).unwrap(), 1);
+        assert_eq!(wait(&mut poll, Some(1.0)), 1);
         assert_eq!(poll.ready(0), (7, true, false));
         drop(other);
-        assert_eq!(poll.wait(Some(1.0)).unwrap(), 1);
+        assert_eq!(wait(&mut poll, Some(1.0)), 1);
         assert!(poll.ready(0).1);
-        poll.remove(&one).unwrap();
-        assert_eq!(poll.wait(Some(0.0)).unwrap(), 0);
     }
 }

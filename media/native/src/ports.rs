@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use crate::addresses::{Local, RawAddress};
 use crate::counters::Counters;
 use crate::messages::{ListenerKind, Path};
 use crate::poll::monotonic;
-use crate::state::State;
-use crate::tcp::TcpListener;
+use crate::tcp::{TcpConnection, TcpListener};
 use crate::udp::{Destination, Outbox, UdpSocket};
 
 /// A bound socket.
@@ -68,7 +69,7 @@ pub struct Exit<'a> {
     /// The send buffer.
     pub out: &'a mut Outbox,
     /// The listeners, for connections.
-    pub listeners: &'a mut rustc_hash::FxHashMap<i64, Listener>,
+    pub listeners: &'a mut FxHashMap<i64, Listener>,
     /// Connections that were written to.
     pub touched: &'a mut Vec<(i64, u32)>,
     /// What went wrong.
@@ -79,7 +80,7 @@ impl Exit<'_> {
     /// One packet, at once; false when it was not sent (counted).
     pub fn send(&mut self, port: &Port, data: &[u8]) -> bool {
         match port {
-            Port::Udp(socket, to) => self.out.send(socket, data, to, self.counters),
+            Port::Udp(socket, to) => socket.send(data, to, self.counters),
             Port::Tcp(listener, connection) => match connected(self.listeners, *listener, *connection) {
                 Some(found) => {
                     self.touched.push((*listener, *connection));
@@ -110,57 +111,12 @@ impl Exit<'_> {
 }
 
 fn connected(
-    listeners: &mut rustc_hash::FxHashMap<i64, Listener>,
+    listeners: &mut FxHashMap<i64, Listener>,
     listener: i64,
     connection: u32,
-) -> Option<&mut crate::tcp::TcpConnection> {
+) -> Option<&mut TcpConnection> {
     match listeners.get_mut(&listener) {
         Some(Listener::Tcp(tcp)) => tcp.connections.get_mut(&connection),
         _ => None,
-    }
-}
-
-impl State {
-    /// One packet over a path, at once; false when it was not sent (counted).
-    pub fn send_over(&mut self, way: &Way, data: &[u8]) -> bool {
-        Exit {
-            out: &mut self.out,
-            listeners: &mut self.listeners,
-            touched: &mut self.touched,
-            counters: &mut self.counters,
-        }
-        .send(&way.port, data)
-    }
-
-    /// Whether whoever sends over this path shall drop whole frames for now.
-    pub fn congested(&self, way: &Way) -> bool {
-        match &way.port {
-            Port::Udp(..) => false, // a full socket drops and counts; only TCP holds back
-            Port::Tcp(listener, connection) => {
-                self.connection(*listener, *connection).is_some_and(|c| c.congested)
-            }
-        }
-    }
-
-    /// Bytes that wait in front of the socket of a path.
-    pub fn backlog(&self, way: &Way) -> usize {
-        match &way.port {
-            Port::Udp(..) => 0,
-            Port::Tcp(listener, connection) => {
-                self.connection(*listener, *connection).map_or(0, |c| c.backlog)
-            }
-        }
-    }
-
-    fn connection(&self, listener: i64, connection: u32) -> Option<&crate::tcp::TcpConnection> {
-        match self.listeners.get(&listener) {
-            Some(Listener::Tcp(tcp)) => tcp.connections.get(&connection),
-            _ => None,
-        }
-    }
-
-    /// Let everything in the send buffer leave.
-    pub fn flush_out(&mut self) {
-        self.out.flush(&mut self.counters);
     }
 }

@@ -31,6 +31,7 @@ use rustix::net::{
 };
 
 use crate::error::Malformed;
+use crate::messages::Codec;
 
 /// Bytes before a record's payload.
 pub const HEADER_SIZE: usize = 32;
@@ -39,7 +40,6 @@ pub const MAX_BATCH: usize = 65_536;
 /// Messages to take from one peer before the others have their turn.
 pub const MESSAGES_PER_EVENT: usize = 64;
 const SOCKET_BUFFER: usize = 1024 * 1024; // bytes the kernel may hold for a slow reader
-const CODECS: std::ops::RangeInclusive<u8> = 1..=6; // as in `messages.Codec`
 
 /// Kind: a packet.
 pub const PACKET: u8 = 1;
@@ -68,7 +68,7 @@ pub struct RecordHead {
     pub flags: u8,
     /// An index into the source's layers.
     pub layer: u8,
-    /// 1 to 6 in a packet; of no meaning otherwise.
+    /// A `Codec` in a packet; of no meaning otherwise.
     pub codec: u8,
     /// The source's number.
     pub source: u32,
@@ -111,7 +111,7 @@ pub fn parse_batch(data: &[u8]) -> Result<Vec<RecordRef<'_>>, Malformed> {
         let (header, after) = rest.split_first_chunk::<HEADER_SIZE>().ok_or(Malformed("header cut"))?;
         let (head, size) = head_of(header);
         let known = matches!(head.kind, PACKET | MAPPING | KEY_FRAME_REQUEST);
-        if !known || (head.kind == PACKET && !CODECS.contains(&head.codec)) {
+        if !known || (head.kind == PACKET && Codec::try_from(i64::from(head.codec)).is_err()) {
             return Err(Malformed("unknown kind or codec"));
         }
         let (payload, after) = after.split_at_checked(size).ok_or(Malformed("payload cut"))?;

@@ -237,15 +237,13 @@ mod tests {
 
     #[test]
     fn media_packets_are_numbered_without_the_padding() {
-        let mut seed = 0xA076_1D64_78BD_642F_u64;
+        let mut next = crate::chance::numbers();
         for _ in 0..1_000 {
-            let start = i64::from(seed as u16);
+            let start = i64::from(next() as u16);
             let mut line = NumberLine::new();
             let (mut padding, mut numbers) = (Vec::new(), Vec::new());
             for index in 0..60 {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
+                let seed = next();
                 let raw = line.extend((start + index) as u16);
                 match seed % 3 {
                     0 => numbers.push((raw, line.number(raw))),

@@ -14,11 +14,15 @@ const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 const EXTENDED_REPORT: u8 = 207;
 
+const PADDED: u8 = 0x20; // bit of the first byte
+const TRANSPORT_WIDE: u8 = 15; // format of transport feedback
 const CNAME: u8 = 1; // SDES item type
 const REMB_MARK: &[u8; 4] = b"REMB";
 
 /// What fits the five bits that count report blocks or sources in one packet.
 pub const MAX_COUNT: usize = 31;
+/// Bytes of the header and the two SSRCs before what a feedback packet says.
+pub const FEEDBACK_HEADER: usize = 12;
 /// Entries of 8 bytes that fit behind the two SSRCs of one packet.
 const MAX_FIR: usize = (0x3_FFFC - 8) / 8;
 /// DLRR items that fit one packet.
@@ -148,16 +152,8 @@ pub fn parse_compound(data: &[u8]) -> Result<Vec<Packet>, Malformed> {
         let size = 4 + 4 * usize::from(u16::from_be_bytes([high, low]));
         let (packet, following) = rest.split_at_checked(size).ok_or(Malformed("RTCP packet"))?;
         rest = following;
-        let mut body = &packet[4..];
-        if first & 0x20 != 0 {
-            let padding = usize::from(body.last().copied().unwrap_or(0));
-            if padding == 0 || padding > body.len() {
-                return Err(Malformed("RTCP padding"));
-            }
-            body = &body[..body.len() - padding];
-        }
         let count = first & 0x1F;
-        let body = Reader(body);
+        let body = Reader(without_padding(first, &packet[4..])?);
         packets.extend(match kind {
             SENDER_REPORT => Some(parse_sender_report(count, body)?),
             RECEIVER_REPORT => Some(parse_receiver_report(count, body)?),
@@ -170,6 +166,26 @@ pub fn parse_compound(data: &[u8]) -> Result<Vec<Packet>, Malformed> {
         });
     }
     Ok(packets)
+}
+
+/// The body of a packet, which begins with `first`, without its padding.
+pub fn without_padding(first: u8, body: &[u8]) -> Result<&[u8], Malformed> {
+    if first & PADDED == 0 {
+        return Ok(body);
+    }
+    let padding = usize::from(body.last().copied().unwrap_or(0));
+    if padding == 0 || padding > body.len() {
+        return Err(Malformed("RTCP padding"));
+    }
+    Ok(&body[..body.len() - padding])
+}
+
+/// Whether a datagram is one transport feedback and nothing else, as browsers send it.
+pub fn is_transport_feedback(data: &[u8]) -> bool {
+    data.len() >= FEEDBACK_HEADER + twcc::FIXED + 4
+        && data[1] == TRANSPORT_FEEDBACK
+        && data[0] & !PADDED == 0x80 | TRANSPORT_WIDE
+        && 4 * usize::from(u16::from_be_bytes([data[2], data[3]])) + 4 == data.len()
 }
 
 /// Bytes still to be read.
@@ -290,7 +306,7 @@ fn parse_transport_feedback(form: u8, mut body: Reader, packet: &[u8]) -> Result
     let (sender_ssrc, media_ssrc) = (body.word("feedback")?, body.word("feedback")?);
     match form {
         1 => parse_nack(sender_ssrc, media_ssrc, body.0).map(Some),
-        15 => {
+        TRANSPORT_WIDE => {
             let empty = twcc::check_body(body.0)?;
             Ok(Some(Packet::TransportFeedback(without(packet, body.0.len(), &empty))))
         }
@@ -300,7 +316,7 @@ fn parse_transport_feedback(form: u8, mut body: Reader, packet: &[u8]) -> Result
 
 /// A feedback packet with these two-byte chunks of its body, which has `size` bytes, moved to the body's end.
 fn without(packet: &[u8], size: usize, chunks: &[usize]) -> Vec<u8> {
-    let (head, rest) = packet.split_at(12);
+    let (head, rest) = packet.split_at(FEEDBACK_HEADER);
     let (body, padding) = rest.split_at(size);
     let mut whole = Vec::with_capacity(packet.len());
     whole.extend(head);
@@ -310,7 +326,7 @@ fn without(packet: &[u8], size: usize, chunks: &[usize]) -> Vec<u8> {
         from = at + 2;
     }
     whole.extend(&body[from..]);
-    whole.resize(12 + size, 0);
+    whole.resize(FEEDBACK_HEADER + size, 0);
     whole.extend(padding);
     whole
 }
@@ -470,6 +486,25 @@ pub fn write_nack(out: &mut Vec<u8>, sender_ssrc: u32, media_ssrc: u32, lost: &[
     });
 }
 
+/// Append a transport feedback around a body of `twcc`.
+pub fn write_transport_feedback(out: &mut Vec<u8>, sender_ssrc: u32, media_ssrc: u32, body: &[u8]) {
+    let start = out.len();
+    let padding = body.len().wrapping_neg() % 4;
+    out.reserve(FEEDBACK_HEADER + body.len() + padding);
+    write(out, TRANSPORT_WIDE.into(), TRANSPORT_FEEDBACK, |out| {
+        put(out, sender_ssrc);
+        put(out, media_ssrc);
+        out.extend(body);
+        if padding > 0 {
+            out.resize(out.len() + padding - 1, 0);
+            out.push(padding as u8);
+        }
+    });
+    if padding > 0 {
+        out[start] |= PADDED;
+    }
+}
+
 /// Append a Picture Loss Indication (RFC 4585 6.3.1).
 pub fn write_pli(out: &mut Vec<u8>, sender_ssrc: u32, media_ssrc: u32) {
     write(out, 1, PAYLOAD_FEEDBACK, |out| {
@@ -525,11 +560,7 @@ pub fn write_dlrr(out: &mut Vec<u8>, ssrc: u32, items: &[DlrrItem]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
-    }
+    use crate::hex::bytes;
 
     /// As the writers would send it.
     fn written(packet: &Packet) -> Vec<u8> {
@@ -655,6 +686,23 @@ mod tests {
         );
         let packets = parse_compound(&data).unwrap();
         assert_eq!(packets[1..], [Packet::TransportFeedback(data[8..].to_vec())]);
+        assert!(is_transport_feedback(&data[8..]) && !is_transport_feedback(&data));
+        assert!(!is_transport_feedback(&data[8..36]));
+    }
+
+    #[test]
+    fn transport_feedback_is_padded_where_it_must_be() {
+        for data in [
+            "AFCD0007 11111111 DEADBEEF 03E80007 00012309 D4592850 3C140190 04 000003",
+            "AFCD000A 11111111 DEADBEEF 07D00014 0001240A 2014 1414141414141414141414141414141414141414 0002",
+            "8FCD0006 11111111 DEADBEEF 07D00006 0001240A 2006 141414141414",
+        ] {
+            let data = bytes(data);
+            let mut out = vec![1, 2, 3]; // whatever was there before
+            let body = without_padding(data[0], &data[FEEDBACK_HEADER..]).unwrap();
+            write_transport_feedback(&mut out, 0x1111_1111, 0xDEAD_BEEF, body);
+            assert_eq!(out[3..], data);
+        }
     }
 
     #[test]
@@ -768,13 +816,7 @@ mod tests {
 
     #[test]
     fn any_bytes_give_packets_or_an_error() {
-        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut next = crate::chance::numbers();
         let vectors: Vec<Vec<u8>> = vectors().iter().map(|(data, _)| bytes(data)).collect();
         let mut read = 0;
         for _ in 0..50_000 {

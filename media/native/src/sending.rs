@@ -1,4 +1,4 @@
-//! Packets on their way to a peer: their numbers, repairs, and the loop that sends.
+//! Packets on their way to a peer: their numbers, repairs, the loop that sends, and the paths it sends over.
 //!
 //! `State::send` is where the time of the whole relay goes: per packet and viewer a header, one copy into the send
 //! buffer, one protect in place; per train one message of the turn's `sendmmsg`.
@@ -7,16 +7,18 @@ use std::rc::Rc;
 
 use crate::arrivals::SentTrain;
 use crate::extensions::absolute_send_time;
+use crate::keys::{LayerKey, SinkKey};
 use crate::pacing::PacketClass;
 use crate::packet::MediaPacket;
 use crate::poll::monotonic;
-use crate::ports::{Exit, Way};
+use crate::ports::{Exit, Listener, Port, Way};
 use crate::rewrite::{Stretch, extended_out, squeeze, timestamp_step};
 use crate::sink::{OVERHEAD, PeerOutput, Sink};
-use crate::state::{LayerKey, SinkKey, State};
-use crate::train::{Form, Placement, Train, move_picture, plan};
+use crate::state::State;
+use crate::tcp::TcpConnection;
+use crate::train::{Form, Placement, Train, plan};
 use crate::transport::Queued;
-use crate::vp8::Picture;
+use crate::vp8::{Picture, move_picture};
 
 const MIN_REPAIR_INTERVAL: f64 = 0.010; // s between two repairs of one packet
 const SQUEEZE_STEP: u32 = 135; // ticks between replayed frames: 1.5 ms at 90 kHz
@@ -185,7 +187,7 @@ impl State {
             && let Some(identity) = self.layers.get(layer).map(|layer| layer.identity)
         {
             let item = Queued { sink: key, life, layer, identity, packet: found, torn: false, repair: out };
-            pacer.enqueue(PacketClass::Repair, size, item, now, true, number as u32);
+            pacer.enqueue(PacketClass::Repair, size, item, true, number as u32);
             self.release(transport_key);
         }
         true
@@ -317,5 +319,51 @@ impl State {
             transport.packets_sent += count as u64;
             transport.bytes_sent += train.total as u64;
         }
+    }
+
+    // ------------------------------------------------------------------ paths
+
+    /// One packet over a path, at once; false when it was not sent (counted).
+    pub fn send_over(&mut self, way: &Way, data: &[u8]) -> bool {
+        Exit {
+            out: &mut self.out,
+            listeners: &mut self.listeners,
+            touched: &mut self.touched,
+            counters: &mut self.counters,
+        }
+        .send(&way.port, data)
+    }
+
+    /// Whether whoever sends over this path shall drop whole frames for now.
+    #[inline]
+    pub fn congested(&self, way: &Way) -> bool {
+        match &way.port {
+            Port::Udp(..) => false, // a full socket drops and counts; only TCP holds back
+            Port::Tcp(listener, connection) => {
+                self.connection(*listener, *connection).is_some_and(|c| c.congested)
+            }
+        }
+    }
+
+    /// Bytes that wait in front of the socket of a path.
+    pub fn backlog(&self, way: &Way) -> usize {
+        match &way.port {
+            Port::Udp(..) => 0,
+            Port::Tcp(listener, connection) => {
+                self.connection(*listener, *connection).map_or(0, |c| c.backlog)
+            }
+        }
+    }
+
+    fn connection(&self, listener: i64, connection: u32) -> Option<&TcpConnection> {
+        match self.listeners.get(&listener) {
+            Some(Listener::Tcp(tcp)) => tcp.connections.get(&connection),
+            _ => None,
+        }
+    }
+
+    /// Let everything in the send buffer leave.
+    pub fn flush_out(&mut self) {
+        self.out.flush(&mut self.counters);
     }
 }

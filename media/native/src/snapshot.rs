@@ -1,13 +1,15 @@
 //! The engine's statistics message, made from the state on demand.
 
+use crate::keys::TransportKey;
 use crate::layer::Layer;
 use crate::messages::{
     EngineStatistics, LayerStatistics, SinkStatistics, SourceStatistics, TransportStatistics,
 };
 use crate::poll::{monotonic, thread_seconds};
+use crate::reception::Reception;
 use crate::sink::{Output, Sink};
 use crate::source::Source;
-use crate::state::{State, TransportKey};
+use crate::state::State;
 
 impl State {
     /// Everything, now; the caller knows how late its loop was.
@@ -53,7 +55,7 @@ impl State {
     fn layer_statistics(&self, source: &Source, layer: &Layer, now: f64) -> LayerStatistics {
         let owner = self.transport_ids.get(&source.transport).and_then(|key| self.transports.get(*key));
         let stream = owner.and_then(|owner| owner.streams.get(&layer.ssrc));
-        let reception = stream.map(|stream| stream.reception.snapshot());
+        let reception = stream.map(|stream| &stream.reception);
         LayerStatistics {
             rid: layer.rid.clone(),
             ssrc: layer.ssrc,
@@ -62,8 +64,8 @@ impl State {
             bytes: layer.bytes,
             bitrate: layer.rate.bits,
             frames_per_second: layer.frame_rate,
-            lost: reception.as_ref().map_or(0, |reception| reception.lost),
-            jitter: reception.as_ref().map_or(0.0, |reception| reception.jitter),
+            lost: reception.map_or(0, Reception::lost),
+            jitter: reception.map_or(0.0, Reception::jitter),
             key_frames: layer.key_frames,
             width: layer.width.into(),
             height: layer.height.into(),

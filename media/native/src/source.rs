@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use crate::drip::Drip;
+use crate::keys::{LayerKey, SinkKey, SourceKey};
 use crate::layer::Layer;
 use crate::messages::{self, AddSource, Codec, Event, MediaKind};
 use crate::packet::MediaPacket;
 use crate::spurt::Spurt;
-use crate::state::{LayerKey, SinkKey, SourceKey, State};
+use crate::state::State;
 
 /// One payload type a source may arrive with, checked. `repair` = 0: the peer sends no RTX for it.
 #[derive(Clone, Copy, Debug)]

@@ -198,14 +198,12 @@ mod tests {
 
     #[test]
     fn nothing_leaves_twice_out_of_order_or_too_late() {
-        let mut seed = 0x853C_49E6_748F_EA9B_u64;
+        let mut next = crate::chance::numbers();
         let mut spurt = Spurt::new(1.5);
         let (mut now, mut number, mut routed) = (100.0, 0, false);
         let mut left = Vec::new();
         for _ in 0..50_000 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
+            let seed = next();
             now += (seed >> 40 & 0xFF) as f64 / 400.0;
             match seed % 4 {
                 0 => {

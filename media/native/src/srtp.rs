@@ -13,10 +13,6 @@ use sha1::Sha1;
 
 use crate::messages::SrtpProfile;
 
-/// Packets of a peer that are remembered as received (RFC 3711 3.3.2 asks for at least 64).
-pub const REPLAY_WINDOW: u64 = Window::<17>::SIZE;
-/// Packets of our own that are remembered as sent, of one SSRC; also RTCP packets of a peer.
-pub const SEND_WINDOW: u64 = Window::<3>::SIZE;
 /// Bytes that protection adds at most: RTCP in GCM, tag 16 + index 4.
 pub const MAX_TRAILER: usize = 20;
 
@@ -58,14 +54,6 @@ pub const fn key_length(profile: SrtpProfile) -> usize {
     match profile {
         SrtpProfile::Aes128CmSha1_80 => MASTER_KEY + 14,
         SrtpProfile::AeadAes128Gcm => MASTER_KEY + 12,
-    }
-}
-
-/// Bytes that protection adds to an RTP packet.
-pub const fn tag_length(profile: SrtpProfile) -> usize {
-    match profile {
-        SrtpProfile::Aes128CmSha1_80 => CM_TAG,
-        SrtpProfile::AeadAes128Gcm => GCM_TAG,
     }
 }
 
@@ -132,15 +120,15 @@ impl<const WORDS: usize> Window<WORDS> {
 /// What is known of one SSRC that we send.
 #[derive(Default)]
 struct Sent {
-    rtp: Window<3>,
-    rtcp: u32, // the last index
+    rtp: Window<3>, // 128 packets
+    rtcp: u32,      // the last index
 }
 
 /// What is known of one SSRC that we receive.
 #[derive(Default)]
 struct Received {
-    rtp: Window<17>,
-    rtcp: Window<3>,
+    rtp: Window<17>, // 1,024 packets; RFC 3711 3.3.2 asks for at least 64
+    rtcp: Window<3>, // 128 packets
 }
 
 // --------------------------------------------------------------------------- ciphers
@@ -406,7 +394,7 @@ impl Protector {
 
     /// Protect the RTP packet `buffer[..len]` and tell its new length.
     ///
-    /// Sequence numbers may come out of order within `SEND_WINDOW`, each once. The buffer needs room for the tag.
+    /// Sequence numbers may come out of order within the last 128, each once. The buffer needs room for the tag.
     pub fn protect_rtp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
         let (sequence, ssrc, header) = rtp_header(buffer.get(..len).ok_or(SrtpError::NoRoom)?)?;
         let end = len + self.rtp.tag();
@@ -504,13 +492,9 @@ impl Unprotector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex::bytes;
 
     const PROFILES: [SrtpProfile; 2] = [SrtpProfile::Aes128CmSha1_80, SrtpProfile::AeadAes128Gcm];
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
-    }
 
     fn pair(profile: SrtpProfile) -> (Protector, Unprotector) {
         let key: Vec<u8> = (0..key_length(profile) as u8).collect();
@@ -629,9 +613,9 @@ mod tests {
                 "3bcebb09de23739cd4649f16afa98a9410c882b1be59a8",
             ],
         ];
-        for (profile, expected) in PROFILES.into_iter().zip(libsrtp) {
+        for ((profile, tag), expected) in PROFILES.into_iter().zip([10, 16]).zip(libsrtp) {
             let (mut protector, mut unprotector) = pair(profile);
-            assert_eq!(protector.tag(), tag_length(profile));
+            assert_eq!(protector.tag(), tag);
             for (sequence, expected) in [0x7ffe, 0xfffe, 1, 0xffff].into_iter().zip(expected) {
                 let packet = rtp(sequence);
                 let sent = protected(&mut protector, &packet).unwrap();
@@ -762,7 +746,7 @@ mod tests {
             let (mut protector, mut unprotector) = pair(profile);
             let mut packet = rtp(1);
             let len = packet.len();
-            packet.resize(len + tag_length(profile) - 1, 0);
+            packet.resize(len + protector.tag() - 1, 0);
             assert_eq!(protector.protect_rtp(&mut packet, len), Err(SrtpError::NoRoom));
             packet.push(0);
             assert_eq!(protector.protect_rtp(&mut packet, 23), Err(SrtpError::Malformed));

@@ -1,37 +1,25 @@
 //! Everything the engine holds, in one place: tables by id, the event queue, counters, the send buffer.
-//!
-//! Layers, sinks, sources and transports refer to each other by key; a key of what is gone finds nothing.
 
 use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use slotmap::{SlotMap, new_key_type};
+use slotmap::SlotMap;
 
 use crate::bounds::RateTable;
 use crate::counters::Counters;
 use crate::events::EventQueue;
+use crate::keys::{LayerKey, SinkKey, SourceKey, TransportKey};
 use crate::layer::Layer;
 use crate::messages::Event;
 use crate::pacing::SharedBudget;
 use crate::poll::{monotonic, wallclock};
 use crate::ports::{Listener, Way, WayKey};
 use crate::records::RecordSocket;
-use crate::sink::Sink;
+use crate::sink::{PeerOutput, Sink};
 use crate::source::Source;
 use crate::train::Form;
 use crate::transport::Transport;
 use crate::udp::Outbox;
-
-new_key_type! {
-    /// Finds a transport while it exists.
-    pub struct TransportKey;
-    /// Finds a source while it exists.
-    pub struct SourceKey;
-    /// Finds a layer while it exists.
-    pub struct LayerKey;
-    /// Finds a sink while it exists.
-    pub struct SinkKey;
-}
 
 const STUN_LIMIT: u32 = 50; // per second and remote address
 const STUN_ADDRESSES: usize = 20_000; // remote addresses counted per second
@@ -180,6 +168,18 @@ impl State {
     /// Tell control, at once.
     pub fn tell(&self, event: Event) {
         self.events.put(event, true);
+    }
+
+    /// The track of a sink on a transport, if it is one.
+    #[inline]
+    pub(crate) fn peer(&self, key: SinkKey) -> Option<&PeerOutput> {
+        self.sinks.get(key).and_then(Sink::peer)
+    }
+
+    /// The track of a sink on a transport, if it is one.
+    #[inline]
+    pub(crate) fn peer_mut(&mut self, key: SinkKey) -> Option<&mut PeerOutput> {
+        self.sinks.get_mut(key).and_then(Sink::peer_mut)
     }
 
     /// Whether media can leave on a transport.

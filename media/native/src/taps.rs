@@ -2,41 +2,14 @@
 
 use std::rc::Rc;
 
-use crate::layer::{Arrived, Report};
+use crate::keys::{LayerKey, SinkKey};
+use crate::layer::Arrived;
 use crate::messages::Codec;
 use crate::packet::MediaPacket;
+use crate::reception::Report;
 use crate::records::{self, RecordHead, parse_batch, write_record};
-use crate::sink::Output;
-use crate::state::{LayerKey, SinkKey, State};
-
-/// Where a tap's track stands: the source's own numbers, nothing rewritten.
-#[derive(Default)]
-pub struct TapOutput {
-    /// Control's id of the tap.
-    pub tap: i64,
-    /// Delivered since the start.
-    pub packets: u64,
-    /// Delivered since the start, headers included.
-    pub octets: u64,
-    /// Lost to a slow reader.
-    pub dropped: u64,
-    identity: u64, // of the layer told last
-    report: Option<Report>,
-    lost: bool,
-}
-
-impl TapOutput {
-    /// Nothing was delivered yet.
-    pub fn new(tap: i64) -> TapOutput {
-        TapOutput { tap, ..TapOutput::default() }
-    }
-
-    /// What comes next does not continue what was forwarded.
-    pub fn forget(&mut self) {
-        self.identity = 0;
-        self.report = None;
-    }
-}
+use crate::sink::{Output, Sink};
+use crate::state::State;
 
 /// What a record says of the layer its packet is of.
 #[derive(Clone, Copy)]
@@ -58,6 +31,12 @@ impl State {
             key_number: known.key_number,
             report: known.report,
         })
+    }
+
+    /// The tracks that lead to a tap.
+    pub fn sinks_on_tap(&self, number: i64) -> Vec<SinkKey> {
+        let on_it = |sink: &Sink| matches!(&sink.output, Output::Tap(tap) if tap.tap == number);
+        self.sinks.iter().filter(|(_, sink)| on_it(sink)).map(|(key, _)| key).collect()
     }
 
     /// Deliver a run of packets, in as few messages as they fit in.

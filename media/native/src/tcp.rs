@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener as StandardListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener as StandardListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::addresses::{Family, RawAddress};
+use crate::addresses::{Family, RawAddress, resolve};
+use crate::bounds::MAX_DATAGRAM;
 use crate::counters::Counters;
-use crate::messages::{Address, ListenerKind};
-use crate::udp::MAX_DATAGRAM;
+use crate::messages::Address;
 
 /// Connections per listener.
 pub const MAX_CONNECTIONS: usize = 1_000;
@@ -48,8 +48,6 @@ pub struct TcpConnection {
     pub proven: bool,
     /// When it was accepted.
     pub opened: f64,
-    /// Nothing is sent or read any more.
-    pub closed: bool,
     /// The oldest output has waited too long: drop whole frames for now.
     pub congested: bool,
     /// Bytes that wait.
@@ -74,7 +72,6 @@ impl TcpConnection {
             remote: RawAddress::from(remote).to_message(),
             proven: false,
             opened: now,
-            closed: false,
             congested: false,
             backlog: 0,
             stream,
@@ -127,9 +124,6 @@ impl TcpConnection {
 
     /// The next whole frame that was read; None when there is none.
     pub fn next_frame(&mut self) -> Option<Vec<u8>> {
-        if self.closed {
-            return None;
-        }
         let waiting = self.input.get(self.taken..self.whole)?;
         let Some((length, rest)) = waiting.split_first_chunk::<2>() else {
             self.forget_taken();
@@ -153,7 +147,7 @@ impl TcpConnection {
     pub fn send(&mut self, data: &[u8], now: f64, counters: &mut Counters) -> bool {
         let size = data.len() + 2;
         let length = u16::try_from(data.len());
-        let (false, true, Ok(length)) = (self.closed, self.backlog + size <= MAX_BACKLOG, length) else {
+        let (true, Ok(length)) = (self.backlog + size <= MAX_BACKLOG, length) else {
             counters.add("backlog_full");
             return false;
         };
@@ -237,8 +231,6 @@ fn flags() -> SendFlags {
 /// A listening socket and its connections.
 #[derive(Debug)]
 pub struct TcpListener {
-    /// Always TcpMux.
-    pub kind: ListenerKind,
     /// The port it listens on.
     pub port: u16,
     /// By number, the oldest first.
@@ -253,8 +245,7 @@ impl TcpListener {
         let socket: StandardListener = listening(host, port)?.into();
         socket.set_nonblocking(true)?;
         let port = socket.local_addr()?.port();
-        let kind = ListenerKind::TcpMux;
-        Ok(TcpListener { kind, port, connections: BTreeMap::new(), next: 1, socket })
+        Ok(TcpListener { port, connections: BTreeMap::new(), next: 1, socket })
     }
 
     /// The number of the next waiting connection, None when there is none (or it was turned away and counted).
@@ -285,12 +276,9 @@ impl TcpListener {
         waiting().take(excess).map(|connection| connection.number).collect()
     }
 
-    /// Close a connection; it is given back, without anything that waited.
-    pub fn close(&mut self, number: u32) -> Option<TcpConnection> {
-        let mut connection = self.connections.remove(&number)?;
-        connection.closed = true;
-        connection.output.clear();
-        Some(connection)
+    /// Close a connection; what waited is lost.
+    pub fn close(&mut self, number: u32) {
+        self.connections.remove(&number);
     }
 }
 
@@ -322,18 +310,6 @@ fn listening_at(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
 
 fn has_dual_stack() -> bool {
     Socket::new(Domain::IPV6, Type::STREAM, None).is_ok_and(|probe| probe.set_only_v6(false).is_ok())
-}
-
-/// The address that `host` ("" = every one) names in this family.
-pub(crate) fn resolve(host: &str, port: u16, family: Family) -> io::Result<SocketAddr> {
-    if host.is_empty() {
-        return Ok(SocketAddr::new(family.wildcard(), port));
-    }
-    let wanted = family == Family::Inet6;
-    (host, port)
-        .to_socket_addrs()?
-        .find(|address| address.is_ipv6() == wanted)
-        .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
 }
 
 #[cfg(test)]
@@ -403,14 +379,12 @@ mod tests {
         let (mut peer, number) = site.connect("127.0.0.1", 0.0);
         let sent = [vec![1], vec![], vec![2; 2048], vec![3; 700], vec![4]];
         let wire: Vec<u8> = sent.iter().flat_map(|data| framed(data)).collect();
-        let mut state = 88_172_645_463_325_252_u64;
+        let mut next = crate::chance::numbers();
         for _ in 0..20 {
             let mut rest = &wire[..];
             let mut frames = Vec::new();
             while !rest.is_empty() {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
+                let state = next();
                 let cut = (1 + state as usize % if state & 64 == 0 { 3 } else { 1500 }).min(rest.len());
                 peer.write_all(&rest[..cut]).unwrap();
                 rest = &rest[cut..];
@@ -422,7 +396,7 @@ mod tests {
         }
         drop(peer);
         assert_eq!(site.frames(number, 1), (vec![], false));
-        assert!(site.counters.is_empty());
+        assert_eq!(site.counters, Counters::default());
     }
 
     #[test]
@@ -439,13 +413,7 @@ mod tests {
         let mut site = Site::new("127.0.0.1");
         let (_peer, number) = site.connect("127.0.0.1", 0.0);
         let connection = site.listener.connections.get_mut(&number).unwrap();
-        let mut state = 88_172_645_463_325_252_u64;
-        let mut next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = crate::chance::numbers();
         for _ in 0..50_000 {
             let bytes: Vec<u8> = (0..next() % 60).map(|_| next() as u8 & 0x0f).collect();
             connection.input.extend_from_slice(&bytes);
@@ -499,9 +467,8 @@ mod tests {
         while connection.flush(now) {
             connection.send(b"into the void", now, counters);
         }
-        let mut closed = listener.close(number).unwrap();
-        assert!(closed.closed && !closed.wants_write() && listener.close(number).is_none());
-        assert!(!closed.send(b"x", now, counters));
+        listener.close(number);
+        assert!(listener.connections.is_empty());
     }
 
     #[test]

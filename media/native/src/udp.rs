@@ -18,20 +18,15 @@ use std::rc::Rc;
 use libc::c_int;
 use socket2::{SockAddr, Socket, Type};
 
-use crate::addresses::{Family, Local, RawAddress};
+use crate::addresses::{Family, Local, RawAddress, resolve};
+use crate::ancillary::{self, ARRIVING, ArrivingControl, LeavingControl};
+use crate::bounds::MAX_DATAGRAM;
 use crate::counters::Counters;
 use crate::messages::ListenerKind;
 use crate::poll::{monotonic, wallclock};
-use crate::tcp::resolve;
 
 /// Bytes the kernel is asked to hold per socket and direction; it may grant less.
 pub const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-/// Datagrams of one train (UDP_MAX_SEGMENTS).
-pub const MAX_SEGMENTS: usize = 64;
-/// Bytes of one train.
-pub const MAX_TRAIN: usize = 65_000;
-/// Bytes; longer datagrams are dropped. WebRTC peers stay below 1,500.
-pub const MAX_DATAGRAM: usize = 2_048;
 /// Datagrams of one `Inbox::receive`.
 pub const RECEIVED_AT_ONCE: usize = 64;
 /// Datagrams or trains of one system call.
@@ -40,10 +35,6 @@ pub const SENT_AT_ONCE: usize = 64;
 pub const OUTBOX_SIZE: usize = 160_000;
 
 const NAME: usize = 32; // bytes kept for a sockaddr
-const CONTROL: usize = 128; // bytes kept for the ancillary data of an arriving datagram
-const SENT_CONTROL: usize = 64; // bytes of packet info and segment size of a leaving one
-const CONTROL_HEADER: usize = mem::size_of::<libc::cmsghdr>();
-const ALIGNED: usize = mem::size_of::<usize>(); // bytes control messages are aligned to
 const NO_SEGMENTATION: [c_int; 4] = [libc::EIO, libc::EINVAL, libc::ENOTSUP, libc::ENOPROTOOPT];
 
 /// A peer's address, and the local address that datagrams to it leave from where the kernel is not to choose.
@@ -140,7 +131,7 @@ impl AsFd for UdpSocket {
 
 impl Sender {
     fn send(&self, data: &[u8], to: &Destination, counters: &mut Counters) -> bool {
-        let mut control = SentControl::default();
+        let mut control = LeavingControl::default();
         let control_size = control.write(self.family, to.local, 0);
         let mut vector = vector_of(data);
         let message = message_of(to, &mut vector, &mut control, control_size);
@@ -250,13 +241,10 @@ pub struct Datagram<'a> {
 struct InboxMemory {
     data: [[u8; MAX_DATAGRAM]; RECEIVED_AT_ONCE],
     names: [[u8; NAME]; RECEIVED_AT_ONCE],
-    controls: [ReceivedControl; RECEIVED_AT_ONCE],
+    controls: [ArrivingControl; RECEIVED_AT_ONCE],
     vectors: [libc::iovec; RECEIVED_AT_ONCE],
     headers: [libc::mmsghdr; RECEIVED_AT_ONCE],
 }
-
-#[repr(C, align(8))]
-struct ReceivedControl([u8; CONTROL]);
 
 /// Room for one `recvmmsg`, shared by every socket, since nothing stays in it between two turns.
 pub struct Inbox {
@@ -287,7 +275,7 @@ impl Inbox {
                 (*header).msg_iov = vector;
                 (*header).msg_iovlen = 1;
                 (*header).msg_control = (&raw mut (*at).controls[index]).cast();
-                (*header).msg_controllen = CONTROL as _;
+                (*header).msg_controllen = ARRIVING as _;
             }
         }
         Inbox { memory, filled: 0, now: 0.0, shift: 0.0 }
@@ -299,7 +287,7 @@ impl Inbox {
         let headers = unsafe { &mut (*self.memory.as_ptr()).headers };
         for header in &mut headers[..self.filled] {
             header.msg_hdr.msg_namelen = NAME as _;
-            header.msg_hdr.msg_controllen = CONTROL as _;
+            header.msg_hdr.msg_controllen = ARRIVING as _;
         }
         self.filled = 0;
         self.now = monotonic();
@@ -330,9 +318,9 @@ impl Inbox {
         let header = &memory.headers[index];
         let size = (header.msg_len as usize).min(MAX_DATAGRAM);
         let name_size = (header.msg_hdr.msg_namelen as usize).min(NAME);
-        let control_size = header.msg_hdr.msg_controllen.min(CONTROL);
+        let control_size = header.msg_hdr.msg_controllen.min(ARRIVING);
         let control = &memory.controls[index].0[..control_size];
-        let (local, arrival) = read_control(control, self.now, self.shift);
+        let (local, arrival) = ancillary::read(control, self.now, self.shift);
         Datagram {
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             data: &mut memory.data[index][..size],
@@ -350,91 +338,7 @@ impl Drop for Inbox {
     }
 }
 
-/// (packet info, monotonic arrival) from the control messages of a datagram; what is no whole message ends them.
-fn read_control(mut rest: &[u8], now: f64, shift: f64) -> (Option<Local>, f64) {
-    let (mut local, mut arrival) = (None, now);
-    while rest.len() >= CONTROL_HEADER {
-        let (Some(length), Some(level), Some(kind)) =
-            (array_at(rest, 0), array_at(rest, ALIGNED), array_at(rest, ALIGNED + 4))
-        else {
-            break;
-        };
-        let length = usize::from_ne_bytes(length);
-        let Some(data) = rest.get(CONTROL_HEADER..length) else {
-            break;
-        };
-        match (c_int::from_ne_bytes(level), c_int::from_ne_bytes(kind)) {
-            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS) => {
-                if let (Some(seconds), Some(nanoseconds)) = (array_at(data, 0), array_at(data, 8)) {
-                    let (seconds, nanoseconds) =
-                        (i64::from_ne_bytes(seconds), i64::from_ne_bytes(nanoseconds));
-                    let stamped = seconds as f64 + nanoseconds as f64 * 1e-9 + shift;
-                    if (stamped - now).abs() < 1.0 {
-                        arrival = stamped;
-                    }
-                }
-            }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => local = array_at(data, 0).map(Local),
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => local = array_at(data, 8).map(Local::from_ipv4),
-            _ => {}
-        }
-        rest = rest.get(length.next_multiple_of(ALIGNED)..).unwrap_or(&[]);
-    }
-    (local, arrival)
-}
-
-fn array_at<const N: usize>(data: &[u8], at: usize) -> Option<[u8; N]> {
-    data.get(at..)?.first_chunk().copied()
-}
-
 // ---------------------------------------------------------------------- leaving
-
-/// Ancillary data of a leaving message, as `msg_control` takes it (cmsg(3)).
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct SentControl([u8; SENT_CONTROL]);
-
-impl Default for SentControl {
-    fn default() -> SentControl {
-        SentControl([0; SENT_CONTROL])
-    }
-}
-
-impl SentControl {
-    /// Packet info of `local`, and the segment size when there is one; how many bytes that takes.
-    fn write(&mut self, family: Family, local: Option<Local>, segment: usize) -> usize {
-        let mut at = 0;
-        match (local, family) {
-            (Some(local), Family::Inet6) => {
-                let mut info = [0; 20]; // the interface 0 stands behind the address
-                info[..16].copy_from_slice(&local.0);
-                at = self.append(at, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
-            }
-            (Some(local), Family::Inet) => {
-                let mut info = [0; 12]; // interface, local address, the address of the header
-                info[4..8].copy_from_slice(&local.ipv4());
-                at = self.append(at, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
-            }
-            (None, _) => {}
-        }
-        if segment != 0 {
-            let segment = u16::try_from(segment).unwrap_or(u16::MAX).to_ne_bytes();
-            at = self.append(at, libc::SOL_UDP, libc::UDP_SEGMENT, &segment);
-        }
-        at
-    }
-
-    fn append(&mut self, at: usize, level: c_int, kind: c_int, data: &[u8]) -> usize {
-        let length = CONTROL_HEADER + data.len();
-        let end = at + length.next_multiple_of(ALIGNED);
-        let place = &mut self.0[at..end];
-        place[..ALIGNED].copy_from_slice(&length.to_ne_bytes());
-        place[ALIGNED..ALIGNED + 4].copy_from_slice(&level.to_ne_bytes());
-        place[ALIGNED + 4..CONTROL_HEADER].copy_from_slice(&kind.to_ne_bytes());
-        place[CONTROL_HEADER..length].copy_from_slice(data);
-        end
-    }
-}
 
 fn vector_of(data: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() }
@@ -444,7 +348,7 @@ fn vector_of(data: &[u8]) -> libc::iovec {
 fn message_of(
     to: &Destination,
     vector: &mut libc::iovec,
-    control: &mut SentControl,
+    control: &mut LeavingControl,
     control_size: usize,
 ) -> libc::msghdr {
     // SAFETY: zeros are valid in every field: integers and null pointers.
@@ -480,7 +384,7 @@ pub struct Outbox {
     queue: Vec<Queued>,
     mixed: bool, // the queue has trains of several sockets
     vectors: Box<[libc::iovec; SENT_AT_ONCE]>,
-    controls: Box<[SentControl; SENT_AT_ONCE]>,
+    controls: Box<[LeavingControl; SENT_AT_ONCE]>,
     headers: Box<[libc::mmsghdr; SENT_AT_ONCE]>,
 }
 
@@ -495,7 +399,7 @@ impl Outbox {
             mixed: false,
             // SAFETY: zeros are valid in every field: integers and null pointers.
             vectors: unsafe { Box::new_zeroed().assume_init() },
-            controls: Box::new([SentControl::default(); SENT_AT_ONCE]),
+            controls: Box::new([LeavingControl::default(); SENT_AT_ONCE]),
             // SAFETY: as above.
             headers: unsafe { Box::new_zeroed().assume_init() },
         }
@@ -534,11 +438,6 @@ impl Outbox {
         if self.queue.len() == SENT_AT_ONCE {
             self.flush(counters);
         }
-    }
-
-    /// One datagram, at once, before what was pushed; false when it was not sent (counted).
-    pub fn send(&self, socket: &UdpSocket, data: &[u8], to: &Destination, counters: &mut Counters) -> bool {
-        socket.send(data, to, counters)
     }
 
     /// Everything leaves now. What a socket does not take is lost and counted.
@@ -768,7 +667,7 @@ mod tests {
             }
             site.flush();
             assert_eq!(site.received(), expected);
-            assert!(site.counters.is_empty(), "{:?}", site.counters);
+            assert_eq!(site.counters, Counters::default());
             assert_eq!(site.out.at, 0);
         });
     }
@@ -843,7 +742,7 @@ mod tests {
             by_port[usize::from(from.port() == port)].push(buffer[0]);
         }
         assert_eq!(by_port, [(0..100).step_by(2).collect::<Vec<u8>>(), (1..100).step_by(2).collect()]);
-        assert!(site.counters.is_empty());
+        assert_eq!(site.counters, Counters::default());
     }
 
     #[test]
@@ -898,7 +797,8 @@ mod tests {
         site.train(&[5; 70_000], 1_400); // more bytes than a train may have
         site.flush();
         assert_eq!(site.received(), vec![vec![5; 1_400]; 50]);
-        assert!(site.counters.is_empty() && site.relay.sender.segmentation.get());
+        assert_eq!(site.counters, Counters::default());
+        assert!(site.relay.sender.segmentation.get());
     }
 
     #[test]
@@ -921,43 +821,5 @@ mod tests {
         assert!(UdpSocket::bind(ListenerKind::UdpMux, "192.0.2.1", 0).is_err());
         let remote = RawAddress::from(SocketAddr::new(Family::Inet6.wildcard(), 1));
         assert_eq!(taken.destination(remote, "nowhere").unwrap_err(), "nowhere is no address");
-    }
-
-    #[test]
-    fn control_messages_are_read_as_they_were_written() {
-        let local = Local::parse("2001:db8::9", Family::Inet6).unwrap();
-        let mut control = SentControl::default();
-        let size = control.write(Family::Inet6, Some(local), 1200);
-        assert_eq!(size, 64);
-        assert_eq!(read_control(&control.0[..size], 5.0, 0.0), (Some(local), 5.0));
-        assert_eq!(control.0[40..60], [18, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 103, 0, 0, 0, 0xb0, 4, 0, 0]);
-        assert_eq!(control.write(Family::Inet, Some(Local::from_ipv4([127, 0, 0, 1])), 9), 56);
-        assert_eq!(control.write(Family::Inet, None, 0), 0);
-        let mut stamp = SentControl::default();
-        let mut time = [0; 16];
-        time[..8].copy_from_slice(&1_000_i64.to_ne_bytes());
-        time[8..].copy_from_slice(&500_000_000_i64.to_ne_bytes());
-        let size = stamp.append(0, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &time);
-        assert_eq!(read_control(&stamp.0[..size], 100.75, -900.0), (None, 100.5));
-        assert_eq!(read_control(&stamp.0[..size], 101.75, -900.0), (None, 101.75));
-    }
-
-    #[test]
-    fn any_control_data_is_read_to_an_end() {
-        let mut next = crate::chance::numbers();
-        for round in 0..50_000 {
-            let mut control = SentControl::default();
-            control.write(Family::Inet6, Some(Local([7; 16])), 1200);
-            let mut data = [control.0, control.0].concat();
-            for _ in 0..next() % 8 {
-                let at = next() as usize % data.len();
-                data[at] = next() as u8;
-            }
-            if round % 3 == 0 {
-                data[..8].copy_from_slice(&(next() >> (next() % 64)).to_ne_bytes());
-            }
-            data.truncate(next() as usize % 129);
-            read_control(&data, 0.0, 0.0);
-        }
     }
 }

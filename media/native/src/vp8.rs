@@ -1,4 +1,4 @@
-//! What the relay reads of every VP8 payload, in one pass (RFC 7741, RFC 6386 9.1).
+//! What the relay reads of every VP8 payload, in one pass, and writes anew for a viewer (RFC 7741, RFC 6386 9.1).
 //!
 //! One look per source packet, never per viewer. Nothing here fails: a payload that contradicts its format is forwarded
 //! as it came, because judging it is the decoder's business.
@@ -86,6 +86,25 @@ fn read(payload: &[u8]) -> Option<Picture> {
     Some(picture)
 }
 
+/// Write the picture id and TL0PICIDX of `picture`, moved by these amounts, into a copy of the VP8 payload it is of.
+#[inline]
+pub fn move_picture(payload: &mut [u8], picture: &Picture, picture_delta: i32, tl0_delta: i32) {
+    let moved = i32::from(picture.number).wrapping_add(picture_delta);
+    match (picture.bits, &mut *payload) {
+        (15, [_, _, high, low, ..]) => {
+            *high = 0x80 | (moved >> 8) as u8;
+            *low = moved as u8;
+        }
+        (7, [_, _, id, ..]) => *id = moved as u8 & 0x7F,
+        _ => {}
+    }
+    if picture.tl0_at != 0
+        && let Some(index) = payload.get_mut(usize::from(picture.tl0_at))
+    {
+        *index = i32::from(picture.tl0).wrapping_add(tl0_delta) as u8;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +150,26 @@ mod tests {
             let picture = vp8_picture(&payload);
             assert!(picture.tl0_at == 0 || usize::from(picture.tl0_at) < size);
             assert!(picture.bits == 0 || 2 + usize::from(picture.bits / 8) < size);
+        }
+    }
+
+    #[test]
+    fn moved_numbers_wrap_in_their_own_width() {
+        let mut long = *b"\x90\xc0\xff\xfe\xff\x00";
+        let picture = vp8_picture(&long);
+        move_picture(&mut long, &picture, 3, 2);
+        assert_eq!(&long, b"\x90\xc0\x80\x01\x01\x00");
+        let mut short = *b"\x90\x80\x02\x00";
+        let picture = vp8_picture(&short);
+        move_picture(&mut short, &picture, -4, 9);
+        assert_eq!(&short, b"\x90\x80\x7e\x00");
+        let mut none = *b"\x10\x02\x03\x04";
+        let picture = vp8_picture(&none);
+        move_picture(&mut none, &picture, 5, 5);
+        assert_eq!(&none, b"\x10\x02\x03\x04");
+        let picture = Picture { bits: 15, tl0_at: 4, ..Picture::NONE };
+        for size in 0..5 {
+            move_picture(&mut vec![0; size], &picture, i32::MIN, i32::MAX); // facts of another payload do no harm
         }
     }
 }
