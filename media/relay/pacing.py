@@ -4,7 +4,7 @@ Voice goes first and may run ahead of its rate for a moment; repair, video and p
 `try_spend` for what can leave at once, which is nearly always, and `enqueue` only for the rest; then `pop` at
 `next_deadline`. Sizes in bytes, rates in bit/s (0 = unlimited), `now` in seconds.
 
-What is dropped when a queue is full, and counted:
+What is dropped when a queue is full:
     voice, repair  the oldest: a late packet is worth less than a new one
     video          the new one and all that follow of its frame: the rest of a torn frame is of no use
     probe          the new one
@@ -100,27 +100,21 @@ class LinkBudget(TokenBucket):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PacerStatistics:
-    """Bytes and packets waiting, and packets dropped since the start, by class in the order of `PacketClass`."""
-
-    queued_bytes: int
-    queued: tuple[int, ...]
-    dropped: tuple[int, ...]
-
-
 @dataclass(slots=True)
 class _Queue(Generic[Item]):
     limit: int
     items: deque[tuple[int, Item]]
     size: int = 0
-    dropped: int = 0
 
 
 class Pacer(Generic[Item]):
-    """One transport's pacer. Items are whatever the engine sends."""
+    """One transport's pacer. Items are whatever the engine sends.
 
-    __slots__ = ("_bucket", "_budget", "_queued", "_queues", "_torn")
+    `displaced`: packets that waited and had to make way for a newer one since somebody took the count. What `enqueue`
+    refuses its caller counts.
+    """
+
+    __slots__ = ("_bucket", "_budget", "_queued", "_queues", "_torn", "displaced")
 
     def __init__(
         self,
@@ -136,6 +130,7 @@ class Pacer(Generic[Item]):
         self._queues: tuple[_Queue[Item], ...] = tuple(_Queue(limit, deque()) for limit in limits)
         self._queued = 0
         self._torn: set[int] = set()  # flows whose frame lost a packet here
+        self.displaced = 0
 
     def set_rate(self, rate_bps: float, now: float) -> None:
         """The transport's rate, 0 = unlimited. Call `pop` next: what waits may leave earlier."""
@@ -174,15 +169,13 @@ class Pacer(Generic[Item]):
                     self._torn.discard(flow)
                 else:
                     self._torn.add(flow)
-                queue.dropped += 1
                 return False
         elif size > queue.limit or (kind == PacketClass.PROBE and queue.size + size > queue.limit):
-            queue.dropped += 1
             return False
         else:
             while queue.size + size > queue.limit:
                 self._take(queue)
-                queue.dropped += 1
+                self.displaced += 1
         queue.items.append((size, item))
         queue.size += size
         self._queued += 1
@@ -225,25 +218,6 @@ class Pacer(Generic[Item]):
     def drop_flow_state(self, flow: int) -> None:
         """A stream has gone: forget that a frame of it was torn."""
         self._torn.discard(flow)
-
-    def clear(self) -> int:
-        """Drop all that waits (the transport closes); how many packets that was. They are counted as dropped."""
-        count = self._queued
-        for queue in self._queues:
-            queue.dropped += len(queue.items)
-            queue.items.clear()
-            queue.size = 0
-        self._queued = 0
-        self._torn.clear()
-        return count
-
-    def statistics(self) -> PacerStatistics:
-        """A snapshot."""
-        return PacerStatistics(
-            queued_bytes=self.queued_bytes,
-            queued=tuple(len(queue.items) for queue in self._queues),
-            dropped=tuple(queue.dropped for queue in self._queues),
-        )
 
     def _may_spend(self, now: float, kind: PacketClass) -> bool:
         if not self._bucket.may_spend(now, kind):

@@ -224,6 +224,8 @@ class Transport:
         pacer = self.pacer
         if pacer is None:
             return
+        self.dropped += pacer.displaced
+        pacer.displaced = 0
         run: list[Queued] = []
         for item in pacer.pop(state.now()):
             if run and (item.torn or _kind(item) != _kind(run[0])):

@@ -148,6 +148,9 @@ pub struct Pacer<Item> {
     queues: [Queue<Item>; 4],
     queued: usize,
     torn: FxHashSet<u32>, // flows whose frame lost a packet here
+    /// Packets that waited and had to make way for a newer one since somebody took the count. What `enqueue` refuses
+    /// its caller counts.
+    pub displaced: u64,
 }
 
 impl<Item> Pacer<Item> {
@@ -159,6 +162,7 @@ impl<Item> Pacer<Item> {
             queues: limits.map(|limit| Queue { limit, items: VecDeque::new(), size: 0 }),
             queued: 0,
             torn: FxHashSet::default(),
+            displaced: 0,
         }
     }
 
@@ -217,6 +221,7 @@ impl<Item> Pacer<Item> {
         }
         while !queue.fits(size) && queue.take().is_some() {
             self.queued -= 1;
+            self.displaced += 1;
         }
         queue.items.push_back((size, item));
         queue.size += size;
@@ -419,6 +424,7 @@ mod tests {
             }
         }
         assert_eq!(waiting(&pacer), [3, 3, 0, 3]);
+        assert_eq!(pacer.displaced, 4);
         assert!(!pacer.enqueue(Voice, 301, 99, true, 0));
         let left: Vec<u32> = (1..100).flat_map(|second| pacer.pop(f64::from(second))).collect();
         assert_eq!(left, [2, 3, 4, 12, 13, 14, 30, 31, 32]);

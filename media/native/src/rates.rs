@@ -81,9 +81,13 @@ impl State {
 
     /// Send what waits and whose turn has come.
     pub fn release(&mut self, key: TransportKey) {
-        let Some(pacer) = self.transports.get_mut(key).and_then(|transport| transport.pacer.as_mut()) else {
+        let Some(transport) = self.transports.get_mut(key) else {
             return;
         };
+        let Some(pacer) = transport.pacer.as_mut() else {
+            return;
+        };
+        transport.dropped += std::mem::take(&mut pacer.displaced);
         let items = pacer.pop(monotonic());
         let mut start = 0;
         for end in 1..=items.len() {

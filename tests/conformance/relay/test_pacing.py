@@ -116,6 +116,28 @@ async def test_what_finds_no_room_is_dropped_in_whole_frames_without_a_gap_in_nu
     await until(lambda: publisher.control(Pli))
 
 
+async def test_voice_that_makes_way_for_newer_voice_is_counted(bench: Bench) -> None:
+    publisher, viewer = bench.peer(1), bench.peer(2)
+    bench.apply(audio_source(11, 1), audio_sink(21, 2), SetRate(transport=2, rate=100_000), route(11, 21))
+    for number in range(200):
+        publisher.send(
+            RtpPacket(
+                payload_type=111,
+                sequence=number,
+                timestamp=960 * number,
+                ssrc=600,
+                extensions={4: b"1"},
+                payload=number.to_bytes(2, "big") + bytes(500),
+            )
+        )
+    await until(lambda: bench.engine.statistics().transports[0].packets_received == 200)
+    bench.apply(SetRate(transport=2, rate=0))
+    await until(lambda: any(packet.payload[:2] == b"\x00\xc7" for packet in viewer.rtp))
+    dropped = bench.engine.statistics().transports[1].dropped
+    assert dropped > 100
+    assert len(viewer.rtp) + dropped == 200
+
+
 async def test_transports_behind_one_link_share_its_budget(bench: Bench) -> None:
     bench.apply(AddBudget(budget=7, rate=1_600_000))
     publisher = bench.peer(1)
