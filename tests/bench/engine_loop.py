@@ -23,7 +23,7 @@ import time
 
 from pylibsrtp import Policy, Session
 
-from media.relay.engine_python import PythonEngine
+from media.relay.engine import RelayEngine
 from media.relay.messages import (
     AddListener,
     Address,
@@ -48,6 +48,7 @@ from media.relay.messages import (
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import ReceiverReport, ReportBlock, SourceDescription, pack
 from media.rtp.twcc import pack_body, pack_packet
+from media.serving import ENGINES
 
 PACKETS_PER_FRAME = 7
 PAYLOAD = 1_070
@@ -168,7 +169,7 @@ def _receivers(pipe: multiprocessing.connection.Connection, count: int, silent: 
     pipe.send((sequence, sum(viewer.received for viewer in viewers)))
 
 
-def _setup(engine: PythonEngine, publisher: int, viewers: list[int]) -> int:
+def _setup(engine: RelayEngine, publisher: int, viewers: list[int]) -> int:
     number = 0
 
     def apply(*commands: Command) -> tuple[int, ...]:
@@ -212,15 +213,17 @@ def _setup(engine: PythonEngine, publisher: int, viewers: list[int]) -> int:
 
 
 async def measure(
-    count: int, deliveries: int, seconds: float, silent: bool, profile: str
+    count: int, deliveries: int, seconds: float, *, silent: bool, profile: bool, engine_name: str
 ) -> dict[str, float]:
     """One run with `count` viewers."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_receivers, args=(theirs, count, silent))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_receivers, args=(theirs, count, silent), daemon=True
+    )
     process.start()
     loop = asyncio.get_running_loop()
     publisher, viewers = await loop.run_in_executor(None, ours.recv)
-    engine = PythonEngine(loop)
+    engine = ENGINES[engine_name][1](loop)
     engine.start()
     loop.add_reader(engine.event_fd(), engine.events)
     port = _setup(engine, publisher, viewers)
@@ -258,6 +261,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="auto")
     parser.add_argument("--silent", action="store_true", help="viewers send no feedback")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -265,7 +269,16 @@ def main() -> None:
     figures = []
     for count in options.viewers:
         runs = [
-            asyncio.run(measure(count, options.deliveries, options.seconds, options.silent, options.profile))
+            asyncio.run(
+                measure(
+                    count,
+                    options.deliveries,
+                    options.seconds,
+                    silent=options.silent,
+                    profile=options.profile,
+                    engine_name=options.engine,
+                )
+            )
             for _ in range(options.repeat)
         ]
         median = statistics.median(run["us_per_packet"] for run in runs)
