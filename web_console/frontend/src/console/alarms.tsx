@@ -88,7 +88,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
         <Icon name={alarm.position ? "map-pin" : "map-pin-off"} size={14} />{" "}
         {placeWords(alarm.position, time)}
       </p>
-      {slot && <AlarmPicture slot={slot} name={alarm.name} enlarge={() => desk.showAlarm(alarm)} />}
+      {slot && <AlarmPicture slot={slot} name={alarm.name} enlarge={() => model.show(alarm.stream)} />}
       {may && (
         <div class="buttons">
           {isNew && (
@@ -107,7 +107,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
             </button>
           )}
           {stream?.state === "live" && !slot && (
-            <button type="button" onClick={() => desk.showAlarm(alarm)}>
+            <button type="button" onClick={() => model.show(alarm.stream)}>
               <Icon name="monitor-play" /> {side("alarm_picture")}
             </button>
           )}

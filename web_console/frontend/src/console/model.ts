@@ -117,7 +117,13 @@ export class ConsoleModel {
       },
     });
     this.media = new WallMedia(this.link);
-    this.desk = new Desk(this);
+    this.desk = new Desk({
+      link: this.link,
+      world: this.world,
+      user: initial.user?.id ?? "",
+      say: (text) => this.sayText(text),
+      openSide: () => this.openSide(),
+    });
   }
 
   start(): void {
@@ -170,6 +176,10 @@ export class ConsoleModel {
     save("side", this.sideOpen.peek());
   }
 
+  openSide(): void {
+    if (!this.sideOpen.peek()) this.toggleSide();
+  }
+
   toggleSingleKeys(): void {
     this.singleKeys.value = !this.singleKeys.peek();
     save("single-keys", this.singleKeys.peek());
@@ -200,6 +210,12 @@ export class ConsoleModel {
       position === undefined ? wallOf.placeNext(wall, stream) : wallOf.place(wall, position, stream),
     );
     this.say("placed", { name: this.nameOf(stream), n: this.wall.peek().focus + 1 });
+  }
+
+  /** Turn to the wall, with this stream on it. */
+  show(stream: string): void {
+    this.go("/wall");
+    this.put(stream);
   }
 
   takeOff(position: number): void {
