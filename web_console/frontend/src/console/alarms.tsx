@@ -6,8 +6,8 @@ import type { Alarm, AlarmPosition } from "../messages.ts";
 import { radio } from "../strings/radio.ts";
 import { side } from "../strings/side.ts";
 import { clockTime, duration } from "../times.ts";
+import { PLACES } from "../video/wall.ts";
 import { isLate } from "../voice/late.ts";
-import { PLACES } from "../wall.ts";
 import { AlarmPicture } from "./alarm-picture.tsx";
 import { useModel } from "./context.ts";
 

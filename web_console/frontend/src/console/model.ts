@@ -3,13 +3,13 @@ import { batch, computed, effect, type Signal, signal, untracked } from "@preact
 import { now, serverTime, startClock } from "../clock.ts";
 import type { Initial } from "../initial.ts";
 import { Link } from "../link.ts";
-import { ALARM_SLOTS, WallMedia } from "../media.ts";
 import type { ServerInfo, Stream, Unit } from "../messages.ts";
 import { load, save } from "../storage.ts";
 import { applyDelta, applySnapshot, EMPTY, rowsOf, streamOfNumber, type World } from "../store.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
-import * as wallOf from "../wall.ts";
-import { EMPTY_WALL, type Layout, type Wall } from "../wall.ts";
+import { ALARM_SLOTS, WallMedia } from "../video/media.ts";
+import * as wallOf from "../video/wall.ts";
+import { EMPTY_WALL, type Layout, type Wall } from "../video/wall.ts";
 import { Desk } from "./desk.ts";
 
 /** Every page, with the right without which it is not shown. */

@@ -1,5 +1,5 @@
 /** What can be done with a tile, by key or button; apart from the tile itself, which is fetched with the wall. */
-import { streamAt } from "../wall.ts";
+import { streamAt } from "../video/wall.ts";
 import type { ConsoleModel } from "./model.ts";
 
 export const STREAM_DRAG = "application/x-fengsui-stream";

@@ -1,6 +1,7 @@
 /** Which alarms have their camera's picture on their card, and in which of the slots kept for that. Pure. */
-import { ALARM_SLOTS } from "../media.ts";
+
 import type { Alarm, Stream } from "../messages.ts";
+import { ALARM_SLOTS } from "./media.ts";
 
 export interface AlarmPicture {
   alarm: string;

@@ -6,7 +6,7 @@
  * answered the `slot.set` that asked for that stream and (2) said that the slot carries it. Frames of the stream before
  * were sent earlier than that answer, so an old picture can never pass for the new one.
  */
-import type { SlotChanged, Stream } from "./messages.ts";
+import type { SlotChanged, Stream } from "../messages.ts";
 
 /** A picture counts as stopped after this long without a new frame. */
 export const FROZEN_AFTER = 3;

@@ -1,10 +1,10 @@
 /** The desk's media: one peer connection, its pool of receiving slots, what each should show, and its statistics. */
 import { signal } from "@preact/signals";
-import { now, onBeat } from "./clock.ts";
-import type { Link } from "./link.ts";
-import type { MediaAnswer, MediaStep, SlotChanged, Wish } from "./messages.ts";
+import { now, onBeat } from "../clock.ts";
+import type { Link } from "../link.ts";
+import type { MediaAnswer, MediaStep, SlotChanged, Wish } from "../messages.ts";
+import { Peer } from "../peer.ts";
 import { Pairs } from "./pairs.ts";
-import { Peer } from "./peer.ts";
 import { type Sight, Slot } from "./slot.ts";
 import { type Counters, type SlotStatistics, slotStatistics } from "./statistics.ts";
 import { PLACES } from "./wall.ts";
