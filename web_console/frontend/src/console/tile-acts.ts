@@ -2,8 +2,7 @@
 import { streamAt } from "../video/wall.ts";
 import type { ConsoleModel } from "./model.ts";
 
-export const STREAM_DRAG = "application/x-fengsui-stream";
-export const TILE_DRAG = "application/x-fengsui-tile";
+export const STREAM_DRAG = "application/x-fengsui-stream"; // from the list to a tile
 
 export function listen(model: ConsoleModel, position: number): void {
   const same = model.wall.peek().focus === position;

@@ -13,7 +13,9 @@ import { useModel } from "./context.ts";
 import { SlotPicture, slotMarks } from "./slot-picture.tsx";
 import { useSlotState, useSlotVideo } from "./slot-video.ts";
 import { download, fileName, snapshot } from "./snapshot.ts";
-import { listen, STREAM_DRAG, TILE_DRAG, toggleFullscreen } from "./tile-acts.ts";
+import { listen, STREAM_DRAG, toggleFullscreen } from "./tile-acts.ts";
+
+const TILE_DRAG = "application/x-fengsui-tile"; // from one place of the grid to another
 
 export function Tile({ slot }: { slot: WallSlot }) {
   const model = useModel();

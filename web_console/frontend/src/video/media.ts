@@ -4,15 +4,13 @@ import { now, onBeat } from "../clock.ts";
 import type { Link } from "../link.ts";
 import type { MediaAnswer, MediaStep, SlotChanged, Wish } from "../messages.ts";
 import { Peer } from "../peer.ts";
+import { ALARM_SLOTS } from "./alarm-pictures.ts";
 import { Pairs } from "./pairs.ts";
 import { type Sight, Slot } from "./slot.ts";
 import { type Counters, type SlotStatistics, slotStatistics } from "./statistics.ts";
 import { PLACES } from "./wall.ts";
 
 export type Want = Omit<Wish, "slot">;
-
-/** Pictures on cards of alarms; their slots come after those of the wall. */
-export const ALARM_SLOTS = 3;
 
 const NOTHING: Want = { stream: null, height: 0, priority: 0, audio: false };
 const COLLECT_MS = 40; // changes of a moment leave in one command
