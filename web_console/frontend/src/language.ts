@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import type { Language } from "./initial.ts";
 
 /** Areas of the product. Each has a dictionary in `strings/`, and one in English in `strings/en/`. */
-export type Area =
+type Area =
   | "audit"
   | "auditPage"
   | "auditProblems"

@@ -138,7 +138,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
 }
 
 /** "33.39812, 104.92215 ±8 米 · 12 秒前" */
-export function placeWords(position: AlarmPosition | null, time: number): string {
+function placeWords(position: AlarmPosition | null, time: number): string {
   if (!position) return side("place_unknown");
   const { lat, lon, accuracy } = position;
   const near = accuracy === null ? "" : ` ${side("place_accuracy", { n: Math.round(accuracy) })}`;

@@ -20,7 +20,7 @@ import { RecentSpurts } from "./spurts.ts";
 const UNDO_FOR = 10; // s
 
 /** What is open over the page. */
-export type Box =
+type Box =
   | { kind: "group"; group: string }
   | { kind: "new" }
   | { kind: "devices" }
@@ -28,13 +28,13 @@ export type Box =
   | { kind: "hold"; spurt: Spurt }
   | null;
 
-export interface Undo {
+interface Undo {
   text: string;
   until: number;
   act: () => void;
 }
 
-export interface DeskOptions {
+interface DeskOptions {
   link: Link;
   world: ReadonlySignal<World>;
   /** Id of the officer. */

@@ -23,14 +23,14 @@ export const PAGES = {
 export type Page = keyof typeof PAGES;
 
 /** What a dialog is about to be done to. */
-export type Deed = { kind: "rename"; unit: string } | { kind: "close"; stream: string };
+type Deed = { kind: "rename"; unit: string } | { kind: "close"; stream: string };
 
 const KINDS = [
   ...(["unit", "device", "stream", "link", "health"] as const),
   ...(["group", "floor", "patch", "call", "callback", "alarm", "hold"] as const),
 ];
 
-export interface Preset {
+interface Preset {
   name: string;
   wall: Wall;
 }
@@ -64,7 +64,7 @@ export class ConsoleModel {
   /** Slots whose statistics are shown. */
   readonly withStatistics = signal<ReadonlySet<number>>(new Set());
   /** Height of each slot's tile in device pixels, 0 = not to be seen. */
-  readonly heights = signal<ReadonlyMap<number, number>>(new Map());
+  private readonly heights = signal<ReadonlyMap<number, number>>(new Map());
   readonly fullscreen = signal<number | null>(null);
   readonly hidden = signal(document.hidden);
   readonly said = signal<{ text: string; until: number }>({ text: "", until: 0 });
@@ -285,7 +285,7 @@ export class ConsoleModel {
     return units.get(chosen) ?? this.unitOf(streams.get(chosen));
   }
 
-  unitOf(stream: Stream | undefined): Unit | undefined {
+  private unitOf(stream: Stream | undefined): Unit | undefined {
     return stream && this.world.value.unit.get(stream.unit);
   }
 

@@ -111,7 +111,7 @@ export class Radio {
     this.talk.change((tuning) => listen(tuning, group, on));
   }
 
-  isListening(group: string): boolean {
+  private isListening(group: string): boolean {
     return !this.talk.tuning.value.left.includes(group);
   }
 

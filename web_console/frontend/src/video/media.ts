@@ -10,7 +10,7 @@ import { type Sight, Slot } from "./slot.ts";
 import { type Counters, type SlotStatistics, slotStatistics } from "./statistics.ts";
 import { PLACES } from "./wall.ts";
 
-export type Want = Omit<Wish, "slot">;
+type Want = Omit<Wish, "slot">;
 
 const NOTHING: Want = { stream: null, height: 0, priority: 0, audio: false };
 const COLLECT_MS = 40; // changes of a moment leave in one command

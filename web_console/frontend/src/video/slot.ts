@@ -9,9 +9,9 @@
 import type { SlotChanged, Stream } from "../messages.ts";
 
 /** A picture counts as stopped after this long without a new frame. */
-export const FROZEN_AFTER = 3;
+const FROZEN_AFTER = 3;
 /** A picture counts as late from this delay on. */
-export const DELAYED_FROM = 1.5;
+const DELAYED_FROM = 1.5;
 
 export type Sight = "shown" | "frozen";
 
@@ -102,7 +102,7 @@ export type TileState =
   | { kind: "degraded"; cause: string }
   | { kind: "live" };
 
-export interface Facts {
+interface Facts {
   permitted: boolean;
   mediaUp: boolean;
   stream: Stream | undefined;

@@ -5,7 +5,7 @@ import { t } from "../strings/console.ts";
 import { clockTime } from "../times.ts";
 import type { TileState } from "./slot.ts";
 
-export interface TileWords {
+interface TileWords {
   text: string;
   icon: IconName;
   tone: "live" | "late" | "stale" | "fault" | "wait" | "none";
