@@ -10,7 +10,7 @@ export type Outcome<T> = { ok: true; value: T } | { ok: false; problem: Problem 
 
 const TIMEOUT_MS = 15_000;
 
-export const OFFLINE: Problem = { code: "offline", message: "", field: "", retryAfter: 0 };
+const OFFLINE: Problem = { code: "offline", message: "", field: "", retryAfter: 0 };
 
 export async function post<T>(path: string, body: unknown, csrf: string): Promise<Outcome<T>> {
   try {
@@ -31,7 +31,7 @@ export async function post<T>(path: string, body: unknown, csrf: string): Promis
 }
 
 /** The server's account of an error; anything else in the answer (a proxy's page) counts as the server's fault. */
-export function problemOf(answer: unknown, status: number, retryAfter: string | null): Problem {
+function problemOf(answer: unknown, status: number, retryAfter: string | null): Problem {
   const error = (answer as { error?: Partial<Problem> } | null)?.error;
   return {
     code: error?.code ?? (status === 429 ? "too_many" : "internal"),

@@ -1,7 +1,7 @@
 /** What the server wrote into the page (`web_console/views.py`). */
 export type Language = "zh-CN" | "en";
 
-export interface User {
+interface User {
   id: string;
   name: string;
   role: string;

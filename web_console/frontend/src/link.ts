@@ -5,7 +5,7 @@ import { now, onBeat, serverTimeIs } from "./clock.ts";
 import type { Commands, CommandType, Hello, Problem, ServerMessage } from "./messages.ts";
 import { type Action, LinkCore, type Persistence, type Phase } from "./protocol.ts";
 
-export interface LinkStatus {
+interface LinkStatus {
   phase: Phase;
   /** A connection was ready once; before that the page is starting, not stale. */
   everReady: boolean;
@@ -18,9 +18,9 @@ export interface LinkStatus {
   ended: string;
 }
 
-export type Delivered = Exclude<ServerMessage, { type: "hello" | "reply" | "goodbye" }>;
+type Delivered = Exclude<ServerMessage, { type: "hello" | "reply" | "goodbye" }>;
 
-export interface LinkEvents {
+interface LinkEvents {
   hello: (hello: Hello) => void;
   message: (message: Delivered) => void;
 }

@@ -1,7 +1,7 @@
 /** The rules of a password that can be judged in the browser; the server judges again, and knows the common ones. */
 export const DIFFERENT = 5;
 
-export interface Rules {
+interface Rules {
   length: boolean;
   notName: boolean;
   varied: boolean;

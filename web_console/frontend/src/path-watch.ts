@@ -8,7 +8,7 @@
  * The shell gives the counters of its transport about twice a second, and more often while `silent`. Times are seconds of one
  * monotonic clock.
  */
-export interface Patience {
+interface Patience {
   /** Silence of the path after which it counts as dead. */
   silence: number;
   /** Something must have been expected for so long. */
@@ -28,7 +28,7 @@ const MEDIA_LEAST = 1000; // bytes a second; less is but reports, which are answ
  * `idle`: nothing is expected, so silence says nothing. `alive`: something arrived, and not long ago. `silent`: nothing,
  * for too long. `pending`: too early to say.
  */
-export type Verdict = "idle" | "pending" | "alive" | "silent";
+type Verdict = "idle" | "pending" | "alive" | "silent";
 
 /** Where the other end of the path is, by the candidate that is in use. */
 export interface Remote {

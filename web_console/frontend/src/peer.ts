@@ -7,7 +7,7 @@ import type { MediaAnswer, MediaStep } from "./messages.ts";
 import { avoiding, CONSOLE, PathWatch, PHONE, type Remote, type Traffic, trafficOf } from "./path-watch.ts";
 import { Recovery, type RecoveryPhase } from "./recovery.ts";
 
-export interface PeerHooks {
+interface PeerHooks {
   kind: "console" | "phone" | "voice";
   /** Put the sections into a fresh connection. */
   prepare: (pc: RTCPeerConnection) => void;

@@ -12,20 +12,20 @@
 import type { Goodbye, Hello, Problem, Reply, ServerMessage } from "./messages.ts";
 import { SCHEMA } from "./messages.ts";
 
-export const PING_EVERY = 2;
-export const SILENCE = 5;
+const PING_EVERY = 2;
+const SILENCE = 5;
 /** Silence after which a ping that is not answered makes us open a rival. */
-export const DOUBT = 1.5;
+const DOUBT = 1.5;
 /** A ping has at least so long to be answered. Chance is added to it, since a server that hangs for a moment is doubted by all. */
-export const ANSWER_LEAST = 0.5;
-export const OPEN_TIMEOUT = 8;
+const ANSWER_LEAST = 0.5;
+const OPEN_TIMEOUT = 8;
 /** s without a rival after which the next one need not wait. */
 const GOOD = 30;
 /** For so long after a rival's hello the server's word that we were replaced means ourselves. */
 const CLAIM = 10;
-export const MAX_WAITING = 64;
-export const BACKOFF_FIRST = 0.5;
-export const BACKOFF_MAX = 8;
+const MAX_WAITING = 64;
+const BACKOFF_FIRST = 0.5;
+const BACKOFF_MAX = 8;
 const BACKOFF_LEAST = 0.1;
 
 /**
@@ -60,7 +60,7 @@ interface Waiting {
   sent: boolean;
 }
 
-export interface LinkOptions {
+interface LinkOptions {
   client: string;
   token: string;
   want: readonly string[];

@@ -6,18 +6,18 @@
  * at most one at a time; one that did not help is followed by the next after a wait that grows, with chance in it so that a
  * thousand phones of one dead cell do not ask together.
  */
-export const DISCONNECTED_FOR = 2;
-export const JOIN_TIMEOUT = 12;
+const DISCONNECTED_FOR = 2;
+const JOIN_TIMEOUT = 12;
 /** A restart has at least so long to help before the next one. */
-export const RESTART_LEAST = 1.5;
-export const RESTARTS = 4;
+const RESTART_LEAST = 1.5;
+const RESTARTS = 4;
 /** A path that held for so long has earned that the next restart is done at once. */
-export const PROVEN_AFTER = 10;
-export const BACKOFF_FIRST = 0.5;
-export const BACKOFF_MAX = 8;
+const PROVEN_AFTER = 10;
+const BACKOFF_FIRST = 0.5;
+const BACKOFF_MAX = 8;
 
 export type RecoveryPhase = "off" | "joining" | "up" | "shaky" | "restarting" | "waiting";
-export type Deed = "restart" | "join";
+type Deed = "restart" | "join";
 
 export class Recovery {
   phase: RecoveryPhase = "off";

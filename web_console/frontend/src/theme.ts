@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 import { load, save } from "./storage.ts";
 
 export const THEMES = ["dark", "light", "contrast"] as const;
-export type Theme = (typeof THEMES)[number];
+type Theme = (typeof THEMES)[number];
 
 const KEY = "theme";
 

@@ -1,9 +1,10 @@
 /** The camera of whoever raised an alarm, small and live on its card; what is not live says so and is grey. */
-import type { WallSlot } from "../media.ts";
+
 import { side } from "../strings/side.ts";
+import type { WallSlot } from "../video/media.ts";
+import { tileWords } from "../video/tile-words.ts";
 import { SlotPicture, slotMarks } from "./slot-picture.tsx";
 import { useSlotState, useSlotVideo } from "./slot-video.ts";
-import { tileWords } from "./tile-words.ts";
 
 export function AlarmPicture({ slot, name, enlarge }: { slot: WallSlot; name: string; enlarge: () => void }) {
   const video = useSlotVideo(slot);

@@ -6,8 +6,8 @@ import type { Alarm, AlarmPosition } from "../messages.ts";
 import { radio } from "../strings/radio.ts";
 import { side } from "../strings/side.ts";
 import { clockTime, duration } from "../times.ts";
+import { PLACES } from "../video/wall.ts";
 import { isLate } from "../voice/late.ts";
-import { PLACES } from "../wall.ts";
 import { AlarmPicture } from "./alarm-picture.tsx";
 import { useModel } from "./context.ts";
 
@@ -88,7 +88,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
         <Icon name={alarm.position ? "map-pin" : "map-pin-off"} size={14} />{" "}
         {placeWords(alarm.position, time)}
       </p>
-      {slot && <AlarmPicture slot={slot} name={alarm.name} enlarge={() => desk.showAlarm(alarm)} />}
+      {slot && <AlarmPicture slot={slot} name={alarm.name} enlarge={() => model.show(alarm.stream)} />}
       {may && (
         <div class="buttons">
           {isNew && (
@@ -107,7 +107,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
             </button>
           )}
           {stream?.state === "live" && !slot && (
-            <button type="button" onClick={() => desk.showAlarm(alarm)}>
+            <button type="button" onClick={() => model.show(alarm.stream)}>
               <Icon name="monitor-play" /> {side("alarm_picture")}
             </button>
           )}
@@ -138,7 +138,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
 }
 
 /** "33.39812, 104.92215 ±8 米 · 12 秒前" */
-export function placeWords(position: AlarmPosition | null, time: number): string {
+function placeWords(position: AlarmPosition | null, time: number): string {
   if (!position) return side("place_unknown");
   const { lat, lon, accuracy } = position;
   const near = accuracy === null ? "" : ` ${side("place_accuracy", { n: Math.round(accuracy) })}`;

@@ -106,7 +106,7 @@ function CloseStream({ id }: { id: string }) {
 }
 
 /** A button for what cannot be taken back: pointer, Space or Enter must be held; letting go earlier does nothing. */
-export function HoldButton({
+function HoldButton({
   label,
   holding,
   disabled,

@@ -1,17 +1,18 @@
 /** What an officer does with groups, alarms, calls and recordings; each act that fails says why. */
-import { computed, effect, signal } from "@preact/signals";
+import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
 import type { Outcome } from "../api.ts";
 import { now, onBeat, serverTime } from "../clock.ts";
-import type { Alarm, Group, Patch, Spurt } from "../messages.ts";
+import type { Link } from "../link.ts";
+import type { Group, Patch, Spurt } from "../messages.ts";
+import type { World } from "../store.ts";
 import { errorWords } from "../strings/common.ts";
 import { type RadioKey, radio } from "../strings/radio.ts";
+import { type AlarmPicture, alarmPictures } from "../video/alarm-pictures.ts";
 import { Arming } from "../voice/arming.ts";
 import { type Card, cardOf, openAlarms } from "../voice/groups.ts";
 import { isMuted, mute } from "../voice/levels.ts";
 import { Talk } from "../voice/talk.ts";
 import { choosable, select, toggle, tune } from "../voice/tuning.ts";
-import { type AlarmPicture, alarmPictures } from "./alarm-pictures.ts";
-import type { ConsoleModel } from "./model.ts";
 import { Player } from "./player.ts";
 import { recall } from "./recall.ts";
 import { RecentSpurts } from "./spurts.ts";
@@ -19,7 +20,7 @@ import { RecentSpurts } from "./spurts.ts";
 const UNDO_FOR = 10; // s
 
 /** What is open over the page. */
-export type Box =
+type Box =
   | { kind: "group"; group: string }
   | { kind: "new" }
   | { kind: "devices" }
@@ -27,10 +28,21 @@ export type Box =
   | { kind: "hold"; spurt: Spurt }
   | null;
 
-export interface Undo {
+interface Undo {
   text: string;
   until: number;
   act: () => void;
+}
+
+interface DeskOptions {
+  link: Link;
+  world: ReadonlySignal<World>;
+  /** Id of the officer. */
+  user: string;
+  /** Tell the officer in words. */
+  say: (text: string) => void;
+  /** Open the panel in which the alarms are. */
+  openSide: () => void;
 }
 
 export class Desk {
@@ -44,38 +56,45 @@ export class Desk {
   /** s left in which a second press makes the all-call. */
   readonly armed = signal(0);
 
-  readonly groups = computed(() => choosable(this.model.world.value.group.values()));
-  readonly alarms = computed(() => openAlarms(this.model.world.value.alarm.values()));
+  readonly groups = computed(() => choosable(this.options.world.value.group.values()));
+  readonly alarms = computed(() => openAlarms(this.options.world.value.alarm.values()));
   /** Cameras of alarms that are shown on their cards. */
   readonly pictures = computed<readonly AlarmPicture[]>(() => {
-    this.shownPictures = alarmPictures(this.alarms.value, this.model.world.value.stream, this.shownPictures);
+    this.shownPictures = alarmPictures(
+      this.alarms.value,
+      this.options.world.value.stream,
+      this.shownPictures,
+    );
     return this.shownPictures;
   });
   /** Selected groups that exist, in the order in which they were chosen. */
   readonly selected = computed(
-    () => tune(this.talk.tuning.value, this.model.world.value.group.values()).selected,
+    () => tune(this.talk.tuning.value, this.options.world.value.group.values()).selected,
   );
   readonly callbacks = computed(() =>
-    [...this.model.world.value.callback.values()]
+    [...this.options.world.value.callback.values()]
       .filter((one) => one.done === null)
       .sort((a, b) => Number(a.takenBy !== "") - Number(b.takenBy !== "") || a.at - b.at),
   );
 
+  private readonly link: Link;
   private readonly arming = new Arming();
   private shownPictures: readonly AlarmPicture[] = [];
 
-  constructor(private readonly model: ConsoleModel) {
+  constructor(private readonly options: DeskOptions) {
+    const { link, world, user } = options;
+    this.link = link;
     this.talk = new Talk({
-      link: model.link,
-      world: model.world,
-      self: computed(() => ({ user: model.initial.user?.id ?? "", unit: "" })),
-      owner: model.initial.user?.id ?? "",
+      link,
+      world,
+      self: signal({ user, unit: "" }),
+      owner: user,
       officer: true,
     });
     this.player = new Player(this.talk.shift);
-    this.recent = new RecentSpurts(model.link, {
-      world: model.world,
-      groups: () => tune(this.talk.tuning.value, model.world.value.group.values()).listening,
+    this.recent = new RecentSpurts(link, {
+      world,
+      groups: () => tune(this.talk.tuning.value, world.value.group.values()).listening,
     });
   }
 
@@ -88,20 +107,20 @@ export class Desk {
       if (undo && at >= undo.until) this.undo.value = null;
     });
     effect(() => {
-      if (this.model.link.status.value.phase !== "ready") this.arming.disarm();
+      if (this.link.status.value.phase !== "ready") this.arming.disarm();
     });
   }
 
   nameOf(group: string): string {
-    return this.model.world.value.group.get(group)?.name ?? group;
+    return this.options.world.value.group.get(group)?.name ?? group;
   }
 
   /** What the card of a group says at this moment. */
   card(group: Group): Card {
-    const { floor: floors, alarm: alarms } = this.model.world.value;
+    const { floor: floors, alarm: alarms } = this.options.world.value;
     const { groups: pressed } = this.talk.press.value;
     const floor = floors.get(group.id);
-    const status = this.model.link.status.value;
+    const status = this.link.status.value;
     const mine = [...pressed].some(
       ([id, own]) => own.state === "granted" && id !== group.id && floors.get(id)?.floor === floor?.floor,
     );
@@ -169,7 +188,7 @@ export class Desk {
       return;
     }
     this.armed.value = 0;
-    const group = [...this.model.world.peek().group.values()].find((one) => one.kind === "all_call");
+    const group = [...this.options.world.peek().group.values()].find((one) => one.kind === "all_call");
     this.talk.down(source, { how: "all_call", groups: group ? [group.id] : [] });
   }
 
@@ -181,24 +200,18 @@ export class Desk {
       return;
     }
     this.box.value = null;
-    if (!this.model.sideOpen.peek()) this.model.toggleSide();
+    this.options.openSide();
     requestAnimationFrame(() => {
       document.querySelector<HTMLElement>(`[data-alarm="${CSS.escape(alarm.id)}"] .buttons button`)?.focus();
     });
   }
 
   moveAlarm(alarm: string, act: "acknowledge" | "resume"): void {
-    void this.do("act_alarm", this.model.link.command("alarm.move", { alarm, act }, "resend"));
-  }
-
-  /** The picture of whoever raised it, when there is one. */
-  showAlarm(alarm: Alarm): void {
-    this.model.go("/wall");
-    this.model.put(alarm.stream);
+    void this.do("act_alarm", this.link.command("alarm.move", { alarm, act }, "resend"));
   }
 
   takeCallBack(callback: string, done: boolean): void {
-    void this.do("act_callback", this.model.link.command("callback.take", { callback, done }, "resend"));
+    void this.do("act_callback", this.link.command("callback.take", { callback, done }, "resend"));
   }
 
   // ------------------------------------------------------------------ patches
@@ -211,7 +224,7 @@ export class Desk {
     this.patching.value = null;
     const outcome = await this.do(
       "act_patch",
-      this.model.link.command("patch.create", { groups: [...groups] }, "once"),
+      this.link.command("patch.create", { groups: [...groups] }, "once"),
     );
     if (outcome.ok) {
       const names = groups.map((id) => this.nameOf(id)).join(" · ");
@@ -222,7 +235,7 @@ export class Desk {
   async endPatch(patch: Patch): Promise<void> {
     const outcome = await this.do(
       "act_patch_end",
-      this.model.link.command("patch.change", { patch: patch.id, groups: [] }, "resend"),
+      this.link.command("patch.change", { patch: patch.id, groups: [] }, "resend"),
     );
     if (!outcome.ok) return;
     this.undo.value = {
@@ -233,7 +246,7 @@ export class Desk {
   }
 
   mutePatched(group: string, seconds: number): void {
-    void this.do("act_patch_mute", this.model.link.command("patch.mute", { group, seconds }, "resend"));
+    void this.do("act_patch_mute", this.link.command("patch.mute", { group, seconds }, "resend"));
   }
 
   // ------------------------------------------------------------------ calls
@@ -245,21 +258,18 @@ export class Desk {
     }
     const outcome = await this.do(
       "act_call",
-      this.model.link.command("call.start", { unit: to.unit ?? "", user: to.user ?? "", duplex }, "now"),
+      this.link.command("call.start", { unit: to.unit ?? "", user: to.user ?? "", duplex }, "now"),
     );
     if (outcome.ok) this.talk.own(outcome.value.call);
   }
 
   async answer(call: string, accept: boolean): Promise<void> {
-    const outcome = await this.do(
-      "act_answer",
-      this.model.link.command("call.answer", { call, accept }, "now"),
-    );
+    const outcome = await this.do("act_answer", this.link.command("call.answer", { call, accept }, "now"));
     if (outcome.ok && accept) this.talk.own(call);
   }
 
   hangUp(call: string): void {
-    void this.do("act_hang_up", this.model.link.command("call.end", { call }, "resend"));
+    void this.do("act_hang_up", this.link.command("call.end", { call }, "resend"));
   }
 
   // ------------------------------------------------------------------ recordings
@@ -278,7 +288,7 @@ export class Desk {
   // ------------------------------------------------------------------ words
 
   say(key: RadioKey, values: Record<string, string | number> = {}): void {
-    this.model.sayText(radio(key, values));
+    this.options.say(radio(key, values));
   }
 
   /** Wait for a command; when it fails, say what, why and what to do. */

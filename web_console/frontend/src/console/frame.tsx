@@ -13,17 +13,17 @@ import { Menu } from "./menu.tsx";
 import { type ConsoleModel, PAGES, type Page } from "./model.ts";
 import { TalkBar } from "./talk-bar.tsx";
 
-const HealthPage = later(async () => (await import("./health.tsx")).HealthPage);
-const wall = () => import("./wall.tsx");
+const HealthPage = later(async () => (await import("./health-page.tsx")).HealthPage);
+const wall = () => import("./wall-page.tsx");
 const side = () => import("./side-panel.tsx");
 for (const part of [wall, side]) void part().catch(() => undefined); // of the first screen: fetched at once
 const WallPage = later(async () => (await wall()).WallPage);
 const SidePanel = later(async () => (await side()).SidePanel);
-const AuditPage = later(async () => (await import("./audit.tsx")).AuditPage);
+const AuditPage = later(async () => (await import("./audit-page.tsx")).AuditPage);
 const DeedDialog = later(async () => (await import("./deeds.tsx")).DeedDialog);
 const PrivateCalls = later(async () => (await import("./calls.tsx")).PrivateCalls);
 const UndoOffer = later(async () => (await import("./undo.tsx")).UndoOffer);
-const RadioPage = later(async () => (await import("./radio.tsx")).RadioPage);
+const RadioPage = later(async () => (await import("./radio-page.tsx")).RadioPage);
 const Boxes = later(async () => (await import("./boxes.tsx")).Boxes);
 const OfficerPanel = later(async () => (await import("./officer-panel.tsx")).OfficerPanel);
 const Help = later(async () => (await import("./help.tsx")).Help);

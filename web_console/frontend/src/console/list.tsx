@@ -10,7 +10,7 @@ import { cardWord } from "../strings/cards.ts";
 import { causeWords } from "../strings/causes.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
 import { clockTime, duration, shortTime } from "../times.ts";
-import { positionOf } from "../wall.ts";
+import { positionOf } from "../video/wall.ts";
 import { useModel } from "./context.ts";
 import { Menu } from "./menu.tsx";
 import { STREAM_DRAG } from "./tile-acts.ts";

@@ -3,13 +3,14 @@ import { batch, computed, effect, type Signal, signal, untracked } from "@preact
 import { now, serverTime, startClock } from "../clock.ts";
 import type { Initial } from "../initial.ts";
 import { Link } from "../link.ts";
-import { ALARM_SLOTS, WallMedia } from "../media.ts";
 import type { ServerInfo, Stream, Unit } from "../messages.ts";
 import { load, save } from "../storage.ts";
 import { applyDelta, applySnapshot, EMPTY, rowsOf, streamOfNumber, type World } from "../store.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
-import * as wallOf from "../wall.ts";
-import { EMPTY_WALL, type Layout, type Wall } from "../wall.ts";
+import { ALARM_SLOTS } from "../video/alarm-pictures.ts";
+import { WallMedia } from "../video/media.ts";
+import * as wallOf from "../video/wall.ts";
+import { EMPTY_WALL, type Layout, type Wall } from "../video/wall.ts";
 import { Desk } from "./desk.ts";
 
 /** Every page, with the right without which it is not shown. */
@@ -22,14 +23,14 @@ export const PAGES = {
 export type Page = keyof typeof PAGES;
 
 /** What a dialog is about to be done to. */
-export type Deed = { kind: "rename"; unit: string } | { kind: "close"; stream: string };
+type Deed = { kind: "rename"; unit: string } | { kind: "close"; stream: string };
 
 const KINDS = [
   ...(["unit", "device", "stream", "link", "health"] as const),
   ...(["group", "floor", "patch", "call", "callback", "alarm", "hold"] as const),
 ];
 
-export interface Preset {
+interface Preset {
   name: string;
   wall: Wall;
 }
@@ -63,7 +64,7 @@ export class ConsoleModel {
   /** Slots whose statistics are shown. */
   readonly withStatistics = signal<ReadonlySet<number>>(new Set());
   /** Height of each slot's tile in device pixels, 0 = not to be seen. */
-  readonly heights = signal<ReadonlyMap<number, number>>(new Map());
+  private readonly heights = signal<ReadonlyMap<number, number>>(new Map());
   readonly fullscreen = signal<number | null>(null);
   readonly hidden = signal(document.hidden);
   readonly said = signal<{ text: string; until: number }>({ text: "", until: 0 });
@@ -117,7 +118,13 @@ export class ConsoleModel {
       },
     });
     this.media = new WallMedia(this.link);
-    this.desk = new Desk(this);
+    this.desk = new Desk({
+      link: this.link,
+      world: this.world,
+      user: initial.user?.id ?? "",
+      say: (text) => this.sayText(text),
+      openSide: () => this.openSide(),
+    });
   }
 
   start(): void {
@@ -170,6 +177,10 @@ export class ConsoleModel {
     save("side", this.sideOpen.peek());
   }
 
+  openSide(): void {
+    if (!this.sideOpen.peek()) this.toggleSide();
+  }
+
   toggleSingleKeys(): void {
     this.singleKeys.value = !this.singleKeys.peek();
     save("single-keys", this.singleKeys.peek());
@@ -200,6 +211,12 @@ export class ConsoleModel {
       position === undefined ? wallOf.placeNext(wall, stream) : wallOf.place(wall, position, stream),
     );
     this.say("placed", { name: this.nameOf(stream), n: this.wall.peek().focus + 1 });
+  }
+
+  /** Turn to the wall, with this stream on it. */
+  show(stream: string): void {
+    this.go("/wall");
+    this.put(stream);
   }
 
   takeOff(position: number): void {
@@ -268,7 +285,7 @@ export class ConsoleModel {
     return units.get(chosen) ?? this.unitOf(streams.get(chosen));
   }
 
-  unitOf(stream: Stream | undefined): Unit | undefined {
+  private unitOf(stream: Stream | undefined): Unit | undefined {
     return stream && this.world.value.unit.get(stream.unit);
   }
 

@@ -1,7 +1,8 @@
 /** What the officer's menu holds: the language, the theme, keys, logging out. */
 import { post } from "../api.ts";
 import { Icon } from "../icon.tsx";
-import { language, setLanguage } from "../language.ts";
+import { language } from "../language.ts";
+import { setLanguage } from "../language-choice.ts";
 import { t as common } from "../strings/common.ts";
 import { type ConsoleKey, t } from "../strings/console.ts";
 import { setTheme, THEMES, theme } from "../theme.ts";

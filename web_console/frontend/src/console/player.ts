@@ -5,7 +5,7 @@ import type { Spurt } from "../messages.ts";
 import type { Shift } from "../voice/shift.ts";
 import type { Recalled } from "./recall.ts";
 
-export interface Playing {
+interface Playing {
   spurt: Spurt;
   paused: boolean;
   /** s */

@@ -1,9 +1,9 @@
 /** The picture of a slot wherever it stands; what is not live says so, and is grey beneath it. */
 import type { RefObject } from "preact";
 import { Icon } from "../icon.tsx";
-import type { WallSlot } from "../media.ts";
-import { looksLive, type TileState } from "../slot.ts";
-import { tileWords } from "./tile-words.ts";
+import type { WallSlot } from "../video/media.ts";
+import { looksLive, type TileState } from "../video/slot.ts";
+import { tileWords } from "../video/tile-words.ts";
 
 /** What the styles, and whoever looks from outside, know of a slot by its element. */
 export function slotMarks(slot: WallSlot, state: TileState) {

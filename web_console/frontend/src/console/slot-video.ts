@@ -3,10 +3,10 @@ import { useSignalEffect } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { beat, now } from "../clock.ts";
-import type { WallSlot } from "../media.ts";
-import { type TileState, tileState } from "../slot.ts";
+import { watchFrames } from "../video/frames.ts";
+import type { WallSlot } from "../video/media.ts";
+import { type TileState, tileState } from "../video/slot.ts";
 import { useModel } from "./context.ts";
-import { watchFrames } from "./frames.ts";
 
 export function useSlotVideo(slot: WallSlot): RefObject<HTMLVideoElement | null> {
   const { media } = useModel();

@@ -1,5 +1,5 @@
 /** A still of a tile as PNG, with the unit, the time and the picture's state burnt in. */
-export interface Caption {
+interface Caption {
   name: string;
   time: string;
   /** "" when the picture is live; else what must not be forgotten about it. */

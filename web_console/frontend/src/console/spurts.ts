@@ -11,7 +11,7 @@ const NEWEST = 50;
 const SOON_MS = 400; // the record is written when the spurt has ended
 const APART_MS = 1500; // however much is said at once
 
-export interface Listened {
+interface Listened {
   world: { value: World };
   /** Ids of the groups; none = all. */
   groups: () => readonly string[];

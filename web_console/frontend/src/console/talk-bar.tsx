@@ -27,9 +27,7 @@ export function TalkBar() {
           class="quiet"
           data-callbacks={desk.callbacks.value.length}
           title={radio("callbacks")}
-          onClick={() => {
-            if (!model.sideOpen.peek()) model.toggleSide();
-          }}
+          onClick={() => model.openSide()}
         >
           <Icon name="phone-incoming" />
           {radio("callbacks_n", { n: desk.callbacks.value.length })}

@@ -1,9 +1,8 @@
 /** What can be done with a tile, by key or button; apart from the tile itself, which is fetched with the wall. */
-import { streamAt } from "../wall.ts";
+import { streamAt } from "../video/wall.ts";
 import type { ConsoleModel } from "./model.ts";
 
-export const STREAM_DRAG = "application/x-fengsui-stream";
-export const TILE_DRAG = "application/x-fengsui-tile";
+export const STREAM_DRAG = "application/x-fengsui-stream"; // from the list to a tile
 
 export function listen(model: ConsoleModel, position: number): void {
   const same = model.wall.peek().focus === position;

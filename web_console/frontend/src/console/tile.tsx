@@ -3,17 +3,19 @@ import { useEffect, useRef } from "preact/hooks";
 import { serverTime } from "../clock.ts";
 import { Icon } from "../icon.tsx";
 import type { IconName } from "../icon-names.ts";
-import type { WallSlot } from "../media.ts";
-import { looksLive } from "../slot.ts";
 import { t } from "../strings/console.ts";
 import { dateTime, rate } from "../times.ts";
-import { swap } from "../wall.ts";
+import type { WallSlot } from "../video/media.ts";
+import { looksLive } from "../video/slot.ts";
+import { tileWords } from "../video/tile-words.ts";
+import { swap } from "../video/wall.ts";
 import { useModel } from "./context.ts";
 import { SlotPicture, slotMarks } from "./slot-picture.tsx";
 import { useSlotState, useSlotVideo } from "./slot-video.ts";
 import { download, fileName, snapshot } from "./snapshot.ts";
-import { listen, STREAM_DRAG, TILE_DRAG, toggleFullscreen } from "./tile-acts.ts";
-import { tileWords } from "./tile-words.ts";
+import { listen, STREAM_DRAG, toggleFullscreen } from "./tile-acts.ts";
+
+const TILE_DRAG = "application/x-fengsui-tile"; // from one place of the grid to another
 
 export function Tile({ slot }: { slot: WallSlot }) {
   const model = useModel();

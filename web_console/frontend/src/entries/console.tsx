@@ -9,7 +9,7 @@ import { ConsoleModel } from "../console/model.ts";
 import { installTalkKeys, RIGHT_CTRL } from "../console/talk-keys.ts";
 import { installIcons } from "../icon.tsx";
 import { readInitial } from "../initial.ts";
-import { startLanguage } from "../language.ts";
+import { startLanguage } from "../language-choice.ts";
 import { load } from "../storage.ts";
 import { startTheme } from "../theme.ts";
 

@@ -3,7 +3,7 @@ import "../styles/enter.css";
 import { render } from "preact";
 import { installIcons } from "../icon.tsx";
 import { readInitial } from "../initial.ts";
-import { startLanguage } from "../language.ts";
+import { startLanguage } from "../language-choice.ts";
 import { startTheme } from "../theme.ts";
 import { Enter } from "../views/enter.tsx";
 

@@ -5,7 +5,7 @@ import { SPRITE } from "virtual:phone-icons";
 import { render } from "preact";
 import { installIcons } from "../icon.tsx";
 import { readInitial } from "../initial.ts";
-import { startLanguage } from "../language.ts";
+import { startLanguage } from "../language-choice.ts";
 import { PhoneModel } from "../phone/model.ts";
 import { Phone } from "../phone/view.tsx";
 import { startTheme } from "../theme.ts";

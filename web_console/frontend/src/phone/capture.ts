@@ -1,9 +1,9 @@
 /** Camera and microphone: opened together, each on its own when the other is refused, and opened again when taken away. */
 import { signal } from "@preact/signals";
 
-export type Facing = "environment" | "user";
+type Facing = "environment" | "user";
 
-export type CaptureProblem =
+type CaptureProblem =
   | "insecure"
   | "in_app"
   | "unsupported"
@@ -16,7 +16,7 @@ export type CaptureProblem =
   | "failed";
 
 /** Why this page cannot capture at all; null = it may try. */
-export function impossible(): CaptureProblem | null {
+function impossible(): CaptureProblem | null {
   if ("mediaDevices" in navigator && "getUserMedia" in navigator.mediaDevices)
     return "RTCPeerConnection" in window ? null : "unsupported";
   if (!isSecureContext) return "insecure";

@@ -3,7 +3,7 @@ import { Icon } from "../icon.tsx";
 import { t, two } from "../strings/phone.ts";
 import { say, sayTwo } from "../strings/phone-talk.ts";
 
-export type End =
+type End =
   | "elsewhere"
   | "nobody"
   | "ended_expired"

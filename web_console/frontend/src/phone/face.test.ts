@@ -1,13 +1,8 @@
 /** The large key says every state by look, symbol and words: no two that mean different things look the same. */
-import { beforeEach, describe, expect, it } from "vitest";
-import { language } from "../language.ts";
+import { describe, expect, it } from "vitest";
 import type { Activity, Card } from "../voice/groups.ts";
 import { type GroupPress, IDLE, type PressPhase, type PressView } from "../voice/press.ts";
 import { type FaceFacts, faceOf, phoneCause } from "./face.ts";
-
-beforeEach(() => {
-  language.value = "zh-CN";
-});
 
 const card = (activity: Activity, over: Partial<Card> = {}): Card => ({
   selection: "selected",

@@ -25,18 +25,7 @@ export interface FaceFacts {
   now: number;
 }
 
-export type Look =
-  | "off"
-  | "wait"
-  | "lost"
-  | "ready"
-  | "tx"
-  | "warned"
-  | "rx"
-  | "hang"
-  | "refused"
-  | "deaf"
-  | "call";
+type Look = "off" | "wait" | "lost" | "ready" | "tx" | "warned" | "rx" | "hang" | "refused" | "deaf" | "call";
 
 export interface Face {
   look: Look;

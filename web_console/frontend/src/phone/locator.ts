@@ -10,7 +10,7 @@ import * as positions from "./positions.ts";
 const QUEUE = "positions";
 const LAST = "position-last";
 
-export type PositionProblem = "denied" | "unavailable";
+type PositionProblem = "denied" | "unavailable";
 
 export class Locator {
   readonly on = signal(load("position", false));

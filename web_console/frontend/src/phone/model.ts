@@ -12,6 +12,7 @@ import { Locator } from "./locator.ts";
 import { Publisher } from "./publisher.ts";
 import { Radio } from "./radio.ts";
 import { Sos } from "./sos.ts";
+import { installTalkKeys } from "./talk-keys.ts";
 import { Vitals } from "./vitals.ts";
 
 const TOKEN = "join-token";
@@ -121,6 +122,7 @@ export class PhoneModel {
     this.vitals.start();
     this.locator.start();
     this.radio.start();
+    installTalkKeys(this.radio);
     this.sos.start();
   }
 

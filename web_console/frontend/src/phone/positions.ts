@@ -5,11 +5,11 @@
  */
 import type { ReportedPosition } from "../messages.ts";
 
-export const CAPACITY = 500;
-export const BATCH = 100;
-export const MOVED = 10; // m
-export const AT_LEAST_EVERY = 15; // s
-export const AT_MOST_EVERY = 3; // s
+const CAPACITY = 500;
+const BATCH = 100;
+const MOVED = 10; // m
+const AT_LEAST_EVERY = 15; // s
+const AT_MOST_EVERY = 3; // s
 
 /** What the browser says: WGS 84 degrees, m, m/s; `time` s since 1970 UTC. */
 export interface Fix {

@@ -11,7 +11,6 @@ import { Talk } from "../voice/talk.ts";
 import { choosable, listen, tune } from "../voice/tuning.ts";
 import type { Awake } from "./awake.ts";
 import { Headset } from "./headset.ts";
-import { installTalkKeys } from "./talk-keys.ts";
 
 /** What gloves feel, ms. */
 const BUZZ: Partial<Record<PressPhase, number[]>> = {
@@ -52,7 +51,6 @@ export class Radio {
   start(): void {
     this.talk.start();
     this.headset.start();
-    installTalkKeys(this);
     effect(() => this.chooseFirst());
     effect(() => {
       const pattern = BUZZ[this.talk.press.value.phase];
@@ -113,7 +111,7 @@ export class Radio {
     this.talk.change((tuning) => listen(tuning, group, on));
   }
 
-  isListening(group: string): boolean {
+  private isListening(group: string): boolean {
     return !this.talk.tuning.value.left.includes(group);
   }
 

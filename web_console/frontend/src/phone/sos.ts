@@ -18,7 +18,7 @@ const KEY = "sos"; // of the talk core: what holds the microphone open
 const LOOK_S = 3;
 const RING_MS = 100; // how often the ring moves
 
-export interface SosOptions {
+interface SosOptions {
   talk: Talk;
   world: ReadonlySignal<World>;
   self: ReadonlySignal<Self>;

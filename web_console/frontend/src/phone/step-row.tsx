@@ -12,7 +12,7 @@ const ICONS: Record<SoundStep["state"], IconName> = {
   bad: "circle-alert",
 };
 
-export function stepsOf(model: PhoneModel): SoundStep[] {
+function stepsOf(model: PhoneModel): SoundStep[] {
   const { shift, path } = model.radio.talk;
   return soundSteps({
     link: model.link.status.value.phase,

@@ -3,7 +3,7 @@ import type { Phase } from "../protocol.ts";
 import type { RecoveryPhase } from "../recovery.ts";
 import type { MicrophoneProblem } from "../voice/microphone.ts";
 
-export type StepId = "server" | "sound" | "microphone" | "path";
+type StepId = "server" | "sound" | "microphone" | "path";
 /** `todo`: nobody has asked for it; `wait`: on its way; `bad`: somebody must do something, `cause` says what. */
 export interface SoundStep {
   id: StepId;

@@ -1,5 +1,6 @@
 /** The phone page: what is true above, the picture or the groups, and below, for the thumb, what one does. */
-import { language, setLanguage } from "../language.ts";
+import { language } from "../language.ts";
+import { setLanguage } from "../language-choice.ts";
 import { t as common } from "../strings/common.ts";
 import { t } from "../strings/phone.ts";
 import { AlarmState } from "./alarm-state.tsx";

@@ -43,7 +43,6 @@ const zh = {
   "recording.hold": "录音存证",
   "recording.release": "解除录音存证",
   "recording.export": "导出录音",
-  "recording.verify": "校验录音",
 } as const;
 
 /** What is wrong with the first bad entry. */

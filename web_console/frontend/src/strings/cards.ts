@@ -17,6 +17,5 @@ const zh = {
   hold_hint: "按住 1 秒以上才执行",
 } as const;
 
-export type CardKey = keyof typeof zh;
 export const cardStrings = zh;
 export const cardWord = translator("cards", zh);

@@ -39,7 +39,7 @@ const zh = {
   ended: "已结束|摄像机结束了推送。|服务器会自动重新连接。",
 } as const;
 
-export type Cause = keyof typeof zh;
+type Cause = keyof typeof zh;
 
 export const causeStrings = zh;
 const lookup = translator("causes", zh);

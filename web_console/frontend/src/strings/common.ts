@@ -52,7 +52,7 @@ const errorsZh = {
   unknown_outcome: "连接中断，不知是否已执行|请先核对结果，再决定是否重做",
 } as const;
 
-export type ErrorCode = keyof typeof errorsZh;
+type ErrorCode = keyof typeof errorsZh;
 
 export const errorStrings = errorsZh;
 const errorText = translator("errors", errorsZh);

@@ -31,7 +31,7 @@ type Key = keyof typeof zh;
 export const healthStrings = zh;
 const lookup = translator("health", zh);
 
-export interface HealthWords {
+interface HealthWords {
   name: string;
   detail: string;
   remedy: string;

@@ -72,7 +72,6 @@ const zh = {
   group_nobody: "没有人在听",
   group_no_answer: "听众未知",
   groups_none: "这部手机还不在任何对讲组里。请联系值班员加入。",
-  in_patch: "互通 {name}",
   also_heard: "▼ {name} · {group}",
   // sos
   sos: "SOS",

@@ -24,8 +24,6 @@ const zh = {
   urgency_emergency: "紧急呼叫",
 } as const;
 
-export type TalkKey = keyof typeof zh;
-
 export const talkStrings = zh;
 export const talk = translator("talk", zh);
 
@@ -60,7 +58,7 @@ const causesZh = {
   forbidden: "无权限|当前账号不能在这里讲话。|请管理员授权。",
 } as const;
 
-export type TalkCause = keyof typeof causesZh;
+type TalkCause = keyof typeof causesZh;
 
 export const talkCauseStrings = causesZh;
 const lookup = translator("talkCauses", causesZh);

@@ -4,7 +4,8 @@ import { useId, useRef, useState } from "preact/hooks";
 import { type Problem, post } from "../api.ts";
 import { Icon } from "../icon.tsx";
 import type { Initial } from "../initial.ts";
-import { language, setLanguage } from "../language.ts";
+import { language } from "../language.ts";
+import { setLanguage } from "../language-choice.ts";
 import { DIFFERENT, judge } from "../password.ts";
 import { t as common } from "../strings/common.ts";
 import { t } from "../strings/enter.ts";
@@ -97,13 +98,7 @@ function Login({ initial }: { initial: Initial }) {
           />
         )}
       </Field>
-      <PasswordField
-        label={t("password")}
-        name="password"
-        value={password}
-        onValue={setPassword}
-        autocomplete="current-password"
-      />
+      <PasswordField value={password} onValue={setPassword} autocomplete="current-password" />
       <Submit attempt={attempt} ready={username !== "" && password !== ""} label={t("login_submit")} />
       <p class="dim hint">{t("forgot")}</p>
     </form>
@@ -196,20 +191,8 @@ function Setup({ initial }: { initial: Initial }) {
           )}
         </Field>
       </div>
-      <PasswordField
-        label={t("password")}
-        name="password"
-        value={password}
-        onValue={setPassword}
-        autocomplete="new-password"
-      />
-      <PasswordField
-        label={t("password_again")}
-        name="password-again"
-        value={again}
-        onValue={setAgain}
-        autocomplete="new-password"
-      />
+      <PasswordField value={password} onValue={setPassword} autocomplete="new-password" />
+      <PasswordField again value={again} onValue={setAgain} autocomplete="new-password" />
       <section class="rules" aria-label={t("rules")}>
         <h3>{t("rules")}</h3>
         <ul>
@@ -268,15 +251,14 @@ function Field({
   );
 }
 
+/** `again`: a new password is typed twice. */
 function PasswordField({
-  label,
-  name,
+  again = false,
   value,
   onValue,
   autocomplete,
 }: {
-  label: string;
-  name: string;
+  again?: boolean;
   value: string;
   onValue: (value: string) => void;
   autocomplete: "current-password" | "new-password";
@@ -284,12 +266,12 @@ function PasswordField({
   const [shown, setShown] = useState(false);
   const [caps, setCaps] = useState(false);
   return (
-    <Field label={label} {...(caps ? { hint: t("caps_lock") } : {})}>
+    <Field label={t(again ? "password_again" : "password")} {...(caps ? { hint: t("caps_lock") } : {})}>
       {(id, hint) => (
         <div class="with-button">
           <input
             id={id}
-            name={name}
+            name={again ? "password-again" : "password"}
             {...(shown ? { type: "text" as const } : { type: "password" as const })}
             value={value}
             onInput={(event) => onValue(event.currentTarget.value)}

@@ -2,7 +2,7 @@
 import type { World } from "../store.ts";
 import type { ToneName } from "./tones.ts";
 
-export interface Announced {
+interface Announced {
   /** Sounded once. */
   once: ToneName[];
   /** An alarm that nobody has acknowledged sounds on. */

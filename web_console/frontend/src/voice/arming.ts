@@ -1,5 +1,5 @@
 /** The all-call's safety catch: the first press arms it for a while, the second one talks. Pure. */
-export const ARMED_FOR = 3; // s
+const ARMED_FOR = 3; // s
 
 export class Arming {
   private until = 0;

@@ -6,7 +6,7 @@ export interface Self {
   unit: string;
 }
 
-export interface Calls {
+interface Calls {
   /** Rings here and can be taken. */
   incoming: PrivateCall | null;
   /** Ours: rings at the other end, goes on, or has just ended. */

@@ -1,13 +1,8 @@
 /** Every state of a card is told by words and a look of its own, never by a colour alone. */
-import { beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { ICONS } from "../icon-names.ts";
-import { language } from "../language.ts";
 import { cardWords } from "./card-words.ts";
 import type { Activity, Card } from "./groups.ts";
-
-beforeEach(() => {
-  language.value = "zh-CN";
-});
 
 const card = (activity: Activity, over: Partial<Card> = {}): Card => ({
   selection: "none",

@@ -107,6 +107,8 @@ describe("volumes", () => {
   });
 });
 
+const NOTHING_TUNED: tuning.Tuning = { selected: [], left: [] };
+
 describe("tuning", () => {
   const groups = [
     group("c", 3, { emergency: true }),
@@ -116,15 +118,15 @@ describe("tuning", () => {
   ];
 
   it("listens to everything: selected first, then emergencies, then by number", () => {
-    expect(tuning.tune(tuning.NOTHING_TUNED, groups)).toEqual({ listening: ["c", "a", "b"], selected: [] });
-    expect(tuning.tune(tuning.select(tuning.NOTHING_TUNED, "b"), groups)).toEqual({
+    expect(tuning.tune(NOTHING_TUNED, groups)).toEqual({ listening: ["c", "a", "b"], selected: [] });
+    expect(tuning.tune(tuning.select(NOTHING_TUNED, "b"), groups)).toEqual({
       listening: ["b", "c", "a"],
       selected: ["b"],
     });
   });
 
   it("selects one, adds, takes away, and selects nothing when the only one is chosen again", () => {
-    let now = tuning.select(tuning.NOTHING_TUNED, "a");
+    let now = tuning.select(NOTHING_TUNED, "a");
     now = tuning.toggle(now, "b");
     expect(now.selected).toEqual(["a", "b"]);
     expect(tuning.toggle(now, "a").selected).toEqual(["b"]);
@@ -133,15 +135,15 @@ describe("tuning", () => {
   });
 
   it("leaves out what one does not want to hear; whoever talks somewhere hears it", () => {
-    const left = tuning.listen(tuning.select(tuning.NOTHING_TUNED, "a"), "a", false);
+    const left = tuning.listen(tuning.select(NOTHING_TUNED, "a"), "a", false);
     expect(tuning.tune(left, groups)).toEqual({ listening: ["c", "b"], selected: [] });
     expect(tuning.select(left, "a").left).toEqual([]);
   });
 
   it("forgets groups that are gone, and never says more than the server takes", () => {
-    expect(tuning.tune(tuning.select(tuning.NOTHING_TUNED, "gone"), groups).selected).toEqual([]);
+    expect(tuning.tune(tuning.select(NOTHING_TUNED, "gone"), groups).selected).toEqual([]);
     const many = Array.from({ length: 90 }, (_, i) => group(`g${i}`, i));
-    let wide: tuning.Tuning = tuning.NOTHING_TUNED;
+    let wide: tuning.Tuning = NOTHING_TUNED;
     for (const one of many) wide = tuning.toggle(wide, one.id);
     const told = tuning.tune(wide, many);
     expect([told.listening.length, told.selected.length]).toEqual([tuning.MAX_TUNED, tuning.MAX_SELECTED]);

@@ -51,7 +51,7 @@ export function setVolume(volumes: Volumes, group: string, volume: number): Volu
   return { ...volumes, groups: { ...volumes.groups, [group]: clamp(volume) } };
 }
 
-export const clamp = (value: number): number => Math.max(0, Math.min(1, value));
+const clamp = (value: number): number => Math.max(0, Math.min(1, value));
 
 /** Volumes as they were kept; what cannot be read is as by default. */
 export function volumesFrom(kept: unknown): Volumes {

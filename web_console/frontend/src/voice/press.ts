@@ -66,7 +66,7 @@ export type PressAction =
   | { do: "tone"; tone: ToneName };
 
 /** As much of a `floor.told` as matters here. */
-export type Told = Omit<FloorAnswer, "sequence">;
+type Told = Omit<FloorAnswer, "sequence">;
 
 const FRESH: Omit<GroupPress, "state" | "since"> = {
   until: null,

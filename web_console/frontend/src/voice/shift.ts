@@ -14,7 +14,7 @@ export interface DeviceChoice {
   processing: Processing;
 }
 
-export interface DeviceList {
+interface DeviceList {
   inputs: MediaDeviceInfo[];
   outputs: MediaDeviceInfo[];
 }

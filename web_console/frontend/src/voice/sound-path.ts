@@ -11,7 +11,7 @@ import { Peer } from "../peer.ts";
 export const VOICE_SLOTS = 8;
 
 /** One voice slot: its track since the connection is up, and what the server says leaves into it. */
-export class HeardSlot {
+class HeardSlot {
   readonly track = signal<MediaStreamTrack | null>(null);
   readonly heard = signal<{ group: string; call: string; talker: Talker | null }>(SILENCE);
 

@@ -16,7 +16,7 @@ import { Shift } from "./shift.ts";
 import { SoundPath, VOICE_SLOTS } from "./sound-path.ts";
 import * as tunings from "./tuning.ts";
 
-export interface Levels {
+interface Levels {
   selected: number;
   unselected: number;
   slots: readonly number[];
@@ -27,7 +27,7 @@ const METER_MS = 80;
 const RETUNE_S = 2;
 const ENDED_SHOWN_MS = 4000;
 
-export interface TalkOptions {
+interface TalkOptions {
   link: Link;
   world: ReadonlySignal<World>;
   self: ReadonlySignal<Self>;
@@ -45,7 +45,7 @@ export class Talk {
   readonly shift: Shift;
   readonly path: SoundPath;
   /** Calls that were started or taken here. */
-  readonly ownCalls = signal<ReadonlySet<string>>(new Set());
+  private readonly ownCalls = signal<ReadonlySet<string>>(new Set());
   readonly calls = computed(() =>
     callsOf(this.options.world.value.call.values(), this.options.self.value, this.ownCalls.value),
   );

@@ -1,7 +1,7 @@
 /** The tones, each known without looking: made of oscillators, so that nothing has to be loaded when it matters. */
 
 /** One sound of a tone. Times in s, frequencies in Hz; with `to` it glides. */
-export interface Note {
+interface Note {
   at: number;
   hz: number;
   to?: number;
@@ -10,7 +10,7 @@ export interface Note {
 }
 
 /** `every`: a tone that goes on until it is stopped comes again after so many s. */
-export interface Tone {
+interface Tone {
   notes: readonly Note[];
   every?: number;
 }

@@ -12,8 +12,6 @@ export interface Tuning {
   left: readonly string[];
 }
 
-export const NOTHING_TUNED: Tuning = { selected: [], left: [] };
-
 /** Kinds that one tunes to by hand; the server sees to all-call and private groups itself. */
 const BY_HAND = new Set(["static", "dynamic", "temporary", "broadcast"]);
 

@@ -42,7 +42,6 @@ export const audit: Record<keyof typeof auditStrings, string> = {
   "recording.release": "Released evidence",
   "recording.export": "Exported recordings",
   "recording.hold": "Held a recording as evidence",
-  "recording.verify": "Verified a recording",
 };
 
 export const auditProblems: Record<keyof typeof auditProblemStrings, string> = {

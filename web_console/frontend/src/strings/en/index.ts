@@ -1,4 +1,5 @@
 /** Every sentence in English, by area: fetched when somebody wants it. */
+import type { Dictionaries } from "../../language.ts";
 import { audit, auditPage, auditProblems } from "./audit.ts";
 import { calls } from "./calls.ts";
 import { cards } from "./cards.ts";
@@ -35,6 +36,4 @@ export const ENGLISH = {
   side,
   talk,
   talkCauses,
-};
-
-export type Area = keyof typeof ENGLISH;
+} satisfies Dictionaries;

@@ -75,7 +75,6 @@ export const phoneTalk: Record<keyof typeof phoneTalkStrings, string> = {
   group_nobody: "Nobody listens",
   group_no_answer: "listeners not known",
   groups_none: "This phone is in no talk group yet. Ask the duty officer to add it.",
-  in_patch: "Patch {name}",
   also_heard: "▼ {name} · {group}",
   sos: "SOS",
   sos_hold: "hold 3 s",

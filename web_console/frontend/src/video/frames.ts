@@ -4,7 +4,7 @@ import { now } from "../clock.ts";
 const POLL_MS = 250;
 const PLAUSIBLE = 60; // s; a capture time further off belongs to another clock
 
-export type FrameListener = (received: number, delay: number) => void;
+type FrameListener = (received: number, delay: number) => void;
 
 /** Returns how to stop. */
 export function watchFrames(video: HTMLVideoElement, listener: FrameListener): () => void {

@@ -1,7 +1,8 @@
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { ICONS } from "../icon-names.ts";
-import { fetchEnglish, language } from "../language.ts";
-import { looksLive, type TileState } from "../slot.ts";
+import { language } from "../language.ts";
+import { fetchEnglish } from "../language-choice.ts";
+import { looksLive, type TileState } from "./slot.ts";
 import { tileWords } from "./tile-words.ts";
 
 afterEach(() => {

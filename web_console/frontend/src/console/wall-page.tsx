@@ -3,7 +3,7 @@ import "../styles/wall.css";
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../icon.tsx";
 import { t } from "../strings/console.ts";
-import { type Direction, LAYOUTS, moveFocus, PLACES } from "../wall.ts";
+import { type Direction, LAYOUTS, moveFocus, PLACES } from "../video/wall.ts";
 import { useModel } from "./context.ts";
 import { GroupPanel } from "./group-panel.tsx";
 import { ResourceList, useSearchSelection } from "./list.tsx";

@@ -1,6 +1,8 @@
 /** Which alarms have their camera's picture on their card, and in which of the slots kept for that. Pure. */
-import { ALARM_SLOTS } from "../media.ts";
 import type { Alarm, Stream } from "../messages.ts";
+
+/** Their slots come after those of the wall. */
+export const ALARM_SLOTS = 3;
 
 export interface AlarmPicture {
   alarm: string;

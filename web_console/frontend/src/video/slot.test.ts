@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { SlotChanged, Stream } from "./messages.ts";
+import type { SlotChanged, Stream } from "../messages.ts";
 import { looksLive, Slot, tileState } from "./slot.ts";
 
 const told = (over: Partial<SlotChanged>): SlotChanged => ({

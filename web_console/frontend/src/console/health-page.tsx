@@ -163,7 +163,7 @@ function Ladder({ stream }: { stream: Stream }) {
           return (
             <li
               key={step.name}
-              class={reached ? "reached" : i === stuck ? "stuck" : "open"}
+              class={reached ? "reached" : i === stuck ? "stuck" : ""}
               data-step={step.name}
               data-reached={reached}
               title={
@@ -181,7 +181,7 @@ function Ladder({ stream }: { stream: Stream }) {
           );
         })}
       </ol>
-      <p class="ladder-words">
+      <p>
         <Sentence stream={stream} />
       </p>
       {layers.length > 0 && (

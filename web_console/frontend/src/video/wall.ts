@@ -8,7 +8,7 @@ export type Layout = (typeof LAYOUTS)[number];
 
 export const PLACES = 16;
 /** Sizes to which the pool of slots grows (PROTOCOL.md, Media). */
-export const POOL_STEPS = [1, 4, 9, 16, 25] as const;
+const POOL_STEPS = [1, 4, 9, 16, 25] as const;
 
 export interface Wall {
   layout: Layout;

@@ -1,18 +1,16 @@
 /** The desk's media: one peer connection, its pool of receiving slots, what each should show, and its statistics. */
 import { signal } from "@preact/signals";
-import { now, onBeat } from "./clock.ts";
-import type { Link } from "./link.ts";
-import type { MediaAnswer, MediaStep, SlotChanged, Wish } from "./messages.ts";
+import { now, onBeat } from "../clock.ts";
+import type { Link } from "../link.ts";
+import type { MediaAnswer, MediaStep, SlotChanged, Wish } from "../messages.ts";
+import { Peer } from "../peer.ts";
+import { ALARM_SLOTS } from "./alarm-pictures.ts";
 import { Pairs } from "./pairs.ts";
-import { Peer } from "./peer.ts";
 import { type Sight, Slot } from "./slot.ts";
 import { type Counters, type SlotStatistics, slotStatistics } from "./statistics.ts";
 import { PLACES } from "./wall.ts";
 
-export type Want = Omit<Wish, "slot">;
-
-/** Pictures on cards of alarms; their slots come after those of the wall. */
-export const ALARM_SLOTS = 3;
+type Want = Omit<Wish, "slot">;
 
 const NOTHING: Want = { stream: null, height: 0, priority: 0, audio: false };
 const COLLECT_MS = 40; // changes of a moment leave in one command

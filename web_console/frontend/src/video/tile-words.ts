@@ -1,11 +1,11 @@
 /** A tile's state in words, with its sign and tone: never by colour alone. */
 import type { IconName } from "../icon-names.ts";
-import type { TileState } from "../slot.ts";
 import { causeWords } from "../strings/causes.ts";
 import { t } from "../strings/console.ts";
 import { clockTime } from "../times.ts";
+import type { TileState } from "./slot.ts";
 
-export interface TileWords {
+interface TileWords {
   text: string;
   icon: IconName;
   tone: "live" | "late" | "stale" | "fault" | "wait" | "none";

@@ -6,12 +6,12 @@
  * answered the `slot.set` that asked for that stream and (2) said that the slot carries it. Frames of the stream before
  * were sent earlier than that answer, so an old picture can never pass for the new one.
  */
-import type { SlotChanged, Stream } from "./messages.ts";
+import type { SlotChanged, Stream } from "../messages.ts";
 
 /** A picture counts as stopped after this long without a new frame. */
-export const FROZEN_AFTER = 3;
+const FROZEN_AFTER = 3;
 /** A picture counts as late from this delay on. */
-export const DELAYED_FROM = 1.5;
+const DELAYED_FROM = 1.5;
 
 export type Sight = "shown" | "frozen";
 
@@ -102,7 +102,7 @@ export type TileState =
   | { kind: "degraded"; cause: string }
   | { kind: "live" };
 
-export interface Facts {
+interface Facts {
   permitted: boolean;
   mediaUp: boolean;
   stream: Stream | undefined;
