@@ -17,7 +17,7 @@ def give_back() -> bool:
 
     By itself it takes the size of the first large block that was freed (a TLS connection has buffers of 256 KiB) as a
     sign to cut such blocks from its heaps from then on; small blocks that live longer come to lie between them, and the
-    holes stay. Call it before the first thread starts.
+    holes stay. Call it early: heaps that are there already stay, too.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -20,7 +20,7 @@ import structlog
 from aiohttp import web
 
 from media.client import MediaAway, MediaProcess
-from media.memory import calm_collector
+from media.memory import calm_collector, give_back
 from media.settings import MediaSettings
 from server.addresses import host_names, interface_addresses
 from server.api.health import HealthApi
@@ -70,6 +70,7 @@ class MediaUnusable(StartError):
 
 async def serve(config: Config, *, log_statistics: Statistics, ready_fd: int | None = None) -> None:
     """Run a server until SIGTERM or SIGINT. Raises StartError."""
+    give_back()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

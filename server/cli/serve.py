@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from media.memory import give_back
 from server.cli.common import ConfigOption
 from server.config import load_config
 from server.log import logging_to
@@ -19,7 +18,6 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server until it is told to stop (SIGTERM or Ctrl-C)."""
-    give_back()
     import uvloop
 
     from server import app  # much code, which other commands do not need
