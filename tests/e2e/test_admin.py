@@ -83,7 +83,7 @@ async def test_a_publisher_is_ended_only_with_a_reason_and_a_held_button(desk: D
     page = desk.console
     await menu(page, "二中队", "结束推送")
     assert await barriers(page) == []
-    hold = page.get_by_role("button", name="按住 1.5 秒结束推送")
+    hold = page.get_by_role("button", name="结束推送 按住 1.5 秒")
     await expect(hold).to_be_disabled()
     await page.get_by_label("原因").fill("画面涉及伤员隐私")
     await screenshot(page, "close-stream")

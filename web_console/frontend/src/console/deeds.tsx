@@ -1,13 +1,13 @@
 /** What is done to a unit or its video from the list: a new name, or the end of its publisher. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import "../styles/deeds.css";
+import { useState } from "preact/hooks";
 import type { Problem } from "../api.ts";
 import { Icon } from "../icon.tsx";
 import { deed } from "../strings/deeds.ts";
 import { ProblemNotice } from "../views/notice.tsx";
 import { useModel } from "./context.ts";
 import { Dialog } from "./dialog.tsx";
-
-const HOLD_MS = 1500;
+import { HoldButton } from "./hold-button.tsx";
 
 export function DeedDialog() {
   const model = useModel();
@@ -94,63 +94,10 @@ function CloseStream({ id }: { id: string }) {
             onInput={(event) => setReason(event.currentTarget.value)}
           />
         </div>
-        <HoldButton
-          label={deed("close_hold")}
-          holding={deed("close_holding")}
-          disabled={busy || !reason.trim()}
-          act={() => void end()}
-        />
+        <HoldButton disabled={busy || !reason.trim()} act={() => void end()}>
+          <Icon name="link-2-off" /> {deed("close_do")}
+        </HoldButton>
       </div>
     </Dialog>
-  );
-}
-
-/** A button for what cannot be taken back: pointer, Space or Enter must be held; letting go earlier does nothing. */
-function HoldButton({
-  label,
-  holding,
-  disabled,
-  act,
-}: {
-  label: string;
-  holding: string;
-  disabled: boolean;
-  act: () => void;
-}) {
-  const [held, setHeld] = useState(false);
-  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
-  const release = (): void => {
-    clearTimeout(timer.current);
-    setHeld(false);
-  };
-  const press = (): void => {
-    if (disabled || held) return;
-    setHeld(true);
-    timer.current = setTimeout(() => {
-      release();
-      act();
-    }, HOLD_MS);
-  };
-  useEffect(() => () => clearTimeout(timer.current), []);
-  return (
-    <button
-      type="button"
-      class={`danger hold ${held ? "held" : ""}`}
-      disabled={disabled}
-      onPointerDown={press}
-      onPointerUp={release}
-      onPointerLeave={release}
-      onPointerCancel={release}
-      onBlur={release}
-      onContextMenu={(event) => event.preventDefault()}
-      onKeyDown={(event) => {
-        if (event.key !== " " && event.key !== "Enter") return;
-        event.preventDefault();
-        if (!event.repeat) press();
-      }}
-      onKeyUp={release}
-    >
-      <Icon name="link-2-off" /> <span aria-live="polite">{held ? holding : label}</span>
-    </button>
   );
 }

@@ -1,9 +1,10 @@
-/** A dangerous act: it happens only when the button has been held for a while, with pointer or keyboard. */
+/** A button for what cannot be taken back: pointer, Space or Enter must be held; letting go earlier does nothing. */
+import "../styles/hold.css";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { cardWord } from "../strings/cards.ts";
 
-const HOLD_MS = 1200;
+const HOLD_MS = 1500; // as in hold.css and in its words
 
 export function HoldButton({
   children,
@@ -16,37 +17,38 @@ export function HoldButton({
 }) {
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   const [held, setHeld] = useState(false);
-  const stop = (): void => {
+  const release = (): void => {
     clearTimeout(timer.current);
     setHeld(false);
   };
-  const begin = (): void => {
+  const press = (): void => {
     if (disabled || held) return;
     setHeld(true);
     timer.current = setTimeout(() => {
-      setHeld(false);
+      release();
       act();
     }, HOLD_MS);
   };
-  useEffect(() => stop, []);
+  useEffect(() => () => clearTimeout(timer.current), []);
   return (
     <button
       type="button"
       class={`danger hold ${held ? "held" : ""}`}
       disabled={disabled}
-      title={cardWord("hold_hint")}
-      onPointerDown={begin}
-      onPointerUp={stop}
-      onPointerLeave={stop}
-      onBlur={stop}
+      onPointerDown={press}
+      onPointerUp={release}
+      onPointerLeave={release}
+      onPointerCancel={release}
+      onBlur={release}
+      onContextMenu={(event) => event.preventDefault()}
       onKeyDown={(event) => {
-        if (event.code !== "Space" && event.code !== "Enter") return;
+        if (event.key !== " " && event.key !== "Enter") return;
         event.preventDefault();
-        if (!event.repeat) begin();
+        if (!event.repeat) press();
       }}
-      onKeyUp={stop}
+      onKeyUp={release}
     >
-      {children} <span class="hold-words">{cardWord("hold")}</span>
+      {children} <span aria-live="polite">{cardWord(held ? "holding" : "hold")}</span>
     </button>
   );
 }

@@ -13,8 +13,8 @@ const zh = {
   patch_make: "互通",
   call_unit_full: "双工呼叫",
   call_unit_half: "半双工呼叫",
-  hold: "按住不放",
-  hold_hint: "按住 1 秒以上才执行",
+  hold: "按住 1.5 秒",
+  holding: "继续按住…",
 } as const;
 
 export const cardStrings = zh;

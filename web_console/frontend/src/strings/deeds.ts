@@ -9,8 +9,7 @@ const zh = {
   close_effect: "所有席位立即失去这路画面。对方可以重新推送；要彻底断开，请撤销其邀请链接或设备凭证。",
   close_effect_camera: "所有席位立即失去这路画面，约一分钟后服务器会再次拉取。",
   close_reason: "原因（必填，记入审计日志）",
-  close_hold: "按住 1.5 秒结束推送",
-  close_holding: "继续按住…",
+  close_do: "结束推送",
 } as const;
 
 export const deedStrings = zh;

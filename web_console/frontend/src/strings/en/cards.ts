@@ -12,6 +12,6 @@ export const cards: Record<keyof typeof cardStrings, string> = {
   patch_make: "Patch",
   call_unit_full: "Call, full duplex",
   call_unit_half: "Call, half duplex",
-  hold: "hold",
-  hold_hint: "Hold it for more than a second",
+  hold: "hold for 1.5 s",
+  holding: "keep holding…",
 };

@@ -10,6 +10,5 @@ export const deeds: Record<keyof typeof deedStrings, string> = {
   close_effect_camera:
     "Every desk loses this picture at once. The server pulls it again after about a minute.",
   close_reason: "Reason (required, goes to the audit log)",
-  close_hold: "Hold for 1.5 s to end it",
-  close_holding: "Keep holding…",
+  close_do: "End it",
 };
