@@ -193,7 +193,7 @@ class Overload:
         """Those that show something or would, what matters least first."""
         slots = [
             (self.is_urgent(slot.wish.stream), slot.wish.priority, slot)
-            for session in self._tables.sessions.values()
+            for session in self._tables.consoles.values()
             for slot in session.slots
             if slot.wish is not None
         ]

@@ -191,6 +191,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.sessions: dict[MediaSessionId, Session] = {}
+        self.consoles: dict[MediaSessionId, Session] = {}
         self.transports: dict[int, Session] = {}
         self.streams: dict[StreamId, Stream] = {}
         self.tracks: dict[int, tuple[Publication, Track]] = {}
@@ -203,6 +204,7 @@ class Tables:
         rows = [Stream(id=row.id, ended="media_restarted", told=row.told) for row in self.streams.values()]
         indexes: tuple[dict[Any, Any], ...] = (
             self.sessions,
+            self.consoles,
             self.transports,
             self.streams,
             self.tracks,
@@ -224,7 +226,7 @@ class Tables:
         viewers = [outlet.session for outlet in row.outlets.values()] if row else []
         walls = [
             session
-            for session in self.sessions.values()
+            for session in self.consoles.values()
             if any(slot.wish is not None and slot.wish.stream == stream for slot in session.slots)
         ]
         return list(dict.fromkeys([*viewers, *walls]))
@@ -236,6 +238,8 @@ class Tables:
 
     def add_session(self, session: Session) -> None:
         self.sessions[session.id] = session
+        if session.role is Role.CONSOLE:
+            self.consoles[session.id] = session
         self.transports[session.transport] = session
         self.add_outlets(session.outlets)
         if session.microphone is not None:
@@ -253,6 +257,7 @@ class Tables:
     def remove_session(self, session: Session) -> None:
         """With its outlets; its publication is removed by `remove_publication`."""
         self.sessions.pop(session.id, None)
+        self.consoles.pop(session.id, None)
         self.transports.pop(session.transport, None)
         self.remove_outlets(session.outlets)
         if session.microphone is not None:
