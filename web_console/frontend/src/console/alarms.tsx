@@ -47,10 +47,14 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
   beat.value; // ages are counted
   const time = serverTime();
   const isNew = alarm.state === "new";
+  const parked = alarm.state === "parked";
   const may = model.may("alarm.handle");
   const stream = model.world.value.stream.get(alarm.stream);
   const picture = desk.pictures.value.find((one) => one.alarm === alarm.id);
   const slot = picture && model.media.slots[PLACES + picture.slot];
+  const open = (act: "park" | "close"): void => {
+    desk.box.value = { kind: "alarm", alarm: alarm.id, act };
+  };
   return (
     <li class={`alarm alarm-${alarm.state}`} data-alarm={alarm.id} data-state={alarm.state}>
       <header>
@@ -77,7 +81,7 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
         {model.world.value.group.has(alarm.group) && <span>{desk.nameOf(alarm.group)} · </span>}
         {alarm.state === "acknowledged" && side("alarm_owner", { name: alarm.owner })}
         {alarm.state === "new" && side("alarm_unowned")}
-        {alarm.state === "parked" &&
+        {parked &&
           side("alarm_parked", {
             name: alarm.owner,
             time: alarm.until === null ? "" : clockTime(alarm.until),
@@ -91,46 +95,33 @@ function AlarmItem({ alarm }: { alarm: Alarm }) {
       {slot && <AlarmPicture slot={slot} name={alarm.name} enlarge={() => model.show(alarm.stream)} />}
       {may && (
         <div class="buttons">
-          {isNew && (
+          {/* Each act keeps its place: a click meant for one must never meet another. */}
+          {parked ? (
+            <button type="button" onClick={() => desk.moveAlarm(alarm.id, "resume")}>
+              {side("alarm_resume")}
+            </button>
+          ) : (
             <button
               type="button"
               class="primary"
               title={`${side("alarm_ack")} (F4 Enter)`}
+              disabled={!isNew}
               onClick={() => desk.moveAlarm(alarm.id, "acknowledge")}
             >
               <Icon name="check" /> {side("alarm_ack")}
             </button>
           )}
-          {alarm.state === "parked" && (
-            <button type="button" onClick={() => desk.moveAlarm(alarm.id, "resume")}>
-              {side("alarm_resume")}
-            </button>
-          )}
+          <button type="button" class="quiet" disabled={parked} onClick={() => open("park")}>
+            {side("alarm_park")}
+          </button>
+          <button type="button" class="quiet" onClick={() => open("close")}>
+            {side("alarm_close")}
+          </button>
           {stream?.state === "live" && !slot && (
             <button type="button" onClick={() => model.show(alarm.stream)}>
               <Icon name="monitor-play" /> {side("alarm_picture")}
             </button>
           )}
-          {alarm.state !== "parked" && (
-            <button
-              type="button"
-              class="quiet"
-              onClick={() => {
-                desk.box.value = { kind: "alarm", alarm: alarm.id, act: "park" };
-              }}
-            >
-              {side("alarm_park")}
-            </button>
-          )}
-          <button
-            type="button"
-            class="quiet"
-            onClick={() => {
-              desk.box.value = { kind: "alarm", alarm: alarm.id, act: "close" };
-            }}
-          >
-            {side("alarm_close")}
-          </button>
         </div>
       )}
     </li>

@@ -202,7 +202,9 @@ export class Desk {
     this.box.value = null;
     this.options.openSide();
     requestAnimationFrame(() => {
-      document.querySelector<HTMLElement>(`[data-alarm="${CSS.escape(alarm.id)}"] .buttons button`)?.focus();
+      document
+        .querySelector<HTMLElement>(`[data-alarm="${CSS.escape(alarm.id)}"] .buttons button:enabled`)
+        ?.focus();
     });
   }
 
