@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 import re
+import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +22,7 @@ MEMORY_KIB: Final = 19 * 1024
 PASSES: Final = 2
 LANES: Final = 1
 WORKERS: Final = 2
+BEHIND: Final = 10  # nice(2) of the threads that hash
 MAX_WAITING: Final = 32
 MAX_LENGTH: Final = 256
 
@@ -71,12 +75,19 @@ def _is_run(text: str) -> bool:
     return any(text == (text[:size] * len(text))[: len(text)] for size in range(1, 5))
 
 
+def _give_way() -> None:
+    """A log-in may wait for a key press, not the other way round. On Linux a priority is a thread's own (nice(2))."""
+    thread = threading.get_native_id()
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, thread, max(BEHIND, os.getpriority(os.PRIO_PROCESS, thread)))
+
+
 class Passwords:
     """Hashes and verifies; at most `MAX_WAITING` callers wait, the next is told to come back."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="argon2", initializer=_give_way)
         self._waiting = 0
         self._refused = 0
         self._nobody = self._hasher.hash("nobody has this password")

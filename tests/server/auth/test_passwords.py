@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 
 import pytest
@@ -88,3 +90,15 @@ async def test_the_loop_goes_on_while_many_wait_and_the_33rd_is_refused() -> Non
     assert not any(await asyncio.gather(*waiting))
     assert passwords.statistics() == {"waiting": 0, "refused_total": 1}
     passwords.close()
+
+
+async def test_hashing_gives_way_to_the_loop() -> None:
+    passwords = Passwords()
+    await passwords.hash("correct horse battery")
+    niceness = [
+        os.getpriority(os.PRIO_PROCESS, thread.native_id)
+        for thread in threading.enumerate()
+        if thread.name.startswith("argon2") and thread.native_id is not None
+    ]
+    assert niceness
+    assert min(niceness) > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
