@@ -29,22 +29,30 @@ const HOPELESS = new Set(["forbidden", "revoked", "expired", "codec"]);
 /** Ends that were meant: coming back by itself would be a fight with whoever meant it. */
 const MEANT = new Set(["ended_by_officer", "replaced", "revoked"]);
 
+/**
+ * One connection of the browser with what belongs to it alone. Promises of one that was closed may never settle
+ * (WebRTC, "chain an operation"), so nothing that waits for them may hold up the next one.
+ */
+interface Connection {
+  readonly pc: RTCPeerConnection;
+  session: string;
+  negotiating: boolean;
+  owed: boolean; // an offer that could not be made yet
+  answered: boolean; // to the last offer
+  /** Where the path leads that fell silent, null = it did not. */
+  silent: Remote | null;
+}
+
 export class Peer {
   readonly phase = signal<RecoveryPhase>("off");
   /** Why the last offer was refused, null = it was not. */
   readonly problem = signal<Problem | null>(null);
-  pc: RTCPeerConnection | null = null;
-  session = "";
 
   private readonly recovery = new Recovery(Math.random);
   private readonly watch: PathWatch;
-  /** Where the path leads that fell silent, null = it did not. */
-  private silent: Remote | null = null;
+  private current: Connection | null = null;
   private looking = false;
   private again: ReturnType<typeof setTimeout> | undefined;
-  private negotiating = false;
-  private owed = false; // an offer that could not be made yet
-  private answered = false; // to the last offer
 
   constructor(
     private readonly link: Link,
@@ -58,6 +66,15 @@ export class Peer {
     addEventListener("online", () => this.networkChanged());
     const network = (navigator as Navigator & { connection?: EventTarget }).connection;
     network?.addEventListener("change", () => this.networkChanged());
+  }
+
+  get pc(): RTCPeerConnection | null {
+    return this.current?.pc ?? null;
+  }
+
+  /** The server's name of the connection, "" = it has none yet. */
+  get session(): string {
+    return this.current?.session ?? "";
   }
 
   start(): void {
@@ -106,13 +123,14 @@ export class Peer {
 
   private beat(at: number): void {
     const before = this.recovery.phase;
-    const ready = this.link.ready && !this.negotiating;
+    const ready = this.link.ready && !this.current?.negotiating;
     const deed = this.recovery.tick(at, ready);
     if (deed === "join") this.join();
     else if (deed === "restart") void this.negotiate(true);
     else if (this.recovery.phase === "waiting" && before !== "waiting") this.discard();
-    else if (ready && this.owed) void this.negotiate(false);
-    if (before === "restarting" && this.answered && this.pc?.connectionState === "connected") {
+    else if (ready && this.current?.owed) void this.negotiate(false);
+    const { current } = this;
+    if (before === "restarting" && current?.answered && current.pc.connectionState === "connected") {
       this.recovery.connected(at);
     }
     this.publish();
@@ -120,20 +138,20 @@ export class Peer {
 
   /** Whether the path still carries anything; closely as long as it is quiet. */
   private async look(): Promise<void> {
-    const pc = this.pc;
-    if (!pc || this.looking || !this.answered) return;
+    const { current } = this;
+    if (!current?.answered || this.looking) return;
     this.looking = true;
     try {
-      const report = await pc.getStats();
-      if (pc !== this.pc) return;
+      const report = await current.pc.getStats();
+      if (current !== this.current) return;
       const traffic = trafficOf(report as unknown as ReadonlyMap<string, Record<string, unknown>>);
-      if (traffic) this.judge(traffic);
+      if (traffic) this.judge(current, traffic);
     } finally {
       this.looking = false;
     }
   }
 
-  private judge(traffic: Traffic): void {
+  private judge(current: Connection, traffic: Traffic): void {
     const at = now();
     const { watch, recovery, hooks } = this;
     watch.look(traffic, at);
@@ -144,9 +162,9 @@ export class Peer {
     if (verdict === "silent") {
       if (recovery.phase === "up") this.link.suspect();
       recovery.silent(at);
-      this.silent = traffic.remote;
+      current.silent = traffic.remote;
     } else if (verdict !== "pending" && !hooks.unheard()) {
-      this.silent = null;
+      current.silent = null;
       recovery.refuted(at);
     }
     if (watch.quiet(at)) {
@@ -159,7 +177,7 @@ export class Peer {
   private join(): void {
     this.discard();
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-    this.pc = pc;
+    this.current = { pc, session: "", negotiating: false, owed: false, answered: false, silent: null };
     this.watch.reset(now(), true);
     pc.onconnectionstatechange = () => this.changed(pc);
     pc.oniceconnectionstatechange = () => this.changed(pc);
@@ -182,49 +200,56 @@ export class Peer {
   }
 
   private async negotiate(iceRestart: boolean): Promise<void> {
-    const pc = this.pc;
-    if (!pc) return;
-    if (this.negotiating) {
-      this.owed = true;
+    const { current } = this;
+    if (!current) return;
+    if (current.negotiating) {
+      current.owed = true;
       return;
     }
-    this.negotiating = true;
-    this.owed = false;
-    this.answered = false;
+    current.negotiating = true;
+    current.owed = false;
+    current.answered = false;
     try {
-      if (iceRestart) pc.restartIce();
-      await pc.setLocalDescription(await pc.createOffer());
-      const sdp = pc.localDescription?.sdp ?? "";
-      const fields = { kind: this.hooks.kind, sdp, session: this.session };
-      const outcome = await this.link.command("media.offer", fields, "now");
-      if (pc !== this.pc) return;
-      if (!outcome.ok) {
-        this.refused(outcome.problem);
-        return;
-      }
-      this.session = outcome.value.session;
-      const answer = outcome.value.sdp;
-      await pc.setRemoteDescription({
-        type: "answer",
-        sdp: iceRestart && this.silent ? avoiding(this.silent, answer) : answer,
-      });
-      if (pc !== this.pc) return;
-      this.answered = true;
-      this.watch.reset(now());
-      this.problem.value = null;
-      this.hooks.answered(outcome.value);
+      await this.exchange(current, iceRestart);
     } catch (error) {
-      if (pc === this.pc) this.refused({ code: "bad_sdp", message: String(error), field: "", retryAfter: 0 });
+      if (current === this.current) {
+        this.refused(current, { code: "bad_sdp", message: String(error), field: "", retryAfter: 0 });
+      }
     } finally {
-      this.negotiating = false;
+      current.negotiating = false;
       this.beat(now());
     }
   }
 
-  private refused(problem: Problem): void {
+  private async exchange(current: Connection, iceRestart: boolean): Promise<void> {
+    const { pc, session } = current;
+    if (iceRestart) pc.restartIce();
+    await pc.setLocalDescription(await pc.createOffer());
+    if (current !== this.current) return;
+    const sdp = pc.localDescription?.sdp ?? "";
+    const outcome = await this.link.command("media.offer", { kind: this.hooks.kind, sdp, session }, "now");
+    if (current !== this.current) return;
+    if (!outcome.ok) {
+      this.refused(current, outcome.problem);
+      return;
+    }
+    current.session = outcome.value.session;
+    const answer = outcome.value.sdp;
+    await pc.setRemoteDescription({
+      type: "answer",
+      sdp: iceRestart && current.silent ? avoiding(current.silent, answer) : answer,
+    });
+    if (current !== this.current) return;
+    current.answered = true;
+    this.watch.reset(now());
+    this.problem.value = null;
+    this.hooks.answered(outcome.value);
+  }
+
+  private refused(current: Connection, problem: Problem): void {
     if (problem.code === "offline" && this.recovery.phase !== "joining") {
       // what flows may flow on: the offer is made again when the server can be asked
-      this.owed = true;
+      current.owed = true;
       this.recovery.interrupted(now());
       return;
     }
@@ -245,11 +270,7 @@ export class Peer {
 
   private discard(): void {
     const pc = this.pc;
-    this.pc = null;
-    this.session = "";
-    this.owed = false;
-    this.answered = false;
-    this.silent = null;
+    this.current = null;
     if (!pc) return;
     pc.onconnectionstatechange = null;
     pc.oniceconnectionstatechange = null;
