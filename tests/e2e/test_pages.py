@@ -27,6 +27,7 @@ from support.browser import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+CHINESE = re.compile("[\u4e00-\u9fff]")
 THEMES = ("深色", "浅色", "高对比")
 
 
@@ -76,6 +77,11 @@ async def test_wall_and_health_are_usable_by_everybody(watched: tuple[Watched, W
     await page.get_by_role("link", name="运行监测").click()
     await expect(page.locator(".ladder").first).to_be_visible()
     assert await barriers(page) == []
+    rows = await page.locator("[data-health]").evaluate_all(
+        "all => all.map((row) => [row.dataset.health, row.cells[0].innerText])"
+    )
+    assert {"recordings", "media", "storage"} <= {name for name, _ in rows}
+    assert [name for name, words in rows if not CHINESE.search(words)] == []  # each in the officer's words
     await screenshot(page, f"health-{THEMES.index(theme)}-theme")
     await page.get_by_role("link", name="视频墙").click()
 

@@ -24,6 +24,12 @@ const zh = {
   clients: "席位与手机|{n} 个在线连接",
   clients_warning:
     "十分钟内有席位或手机因跟不上而被断开|会自动重连；反复出现请检查其网络，并关闭该机多余的页面",
+  recordings: "录音盘|剩余 {n} %",
+  recordings_warning: "录音盘空间不足，剩余 {n} %|清理录音目录所在的磁盘，或缩短 recordings.keep_days",
+  recordings_error:
+    "录音盘已满或无法写入（剩余 {n} %）|检查 recordings.folder 所在的磁盘与权限，或缩短 recordings.keep_days；通话不受影响",
+  bus: "节点互联（Redis）|已连接",
+  bus_error: "Redis 无应答，本机单独运行|检查 Redis 与 bus.url；连接会自动恢复",
 } as const;
 
 type Key = keyof typeof zh;

@@ -28,6 +28,14 @@ export const health: Record<keyof typeof healthStrings, string> = {
   clients: "Consoles and phones|{n} connections",
   clients_warning:
     "A console or phone that did not keep up was cut off within ten minutes|It comes back by itself; if it repeats look at its network and close tabs on its machine",
+  recordings: "Recordings' disk|{n} % free",
+  recordings_warning:
+    "The recordings' disk is getting full: {n} % free|Make room on the recordings folder's disk, or lower recordings.keep_days",
+  recordings_error:
+    "The recordings' disk is full or cannot be written ({n} % free)|Look at the disk and owner of recordings.folder, or lower recordings.keep_days; talk goes on",
+  bus: "Other nodes (Redis)|connected",
+  bus_error:
+    "Redis does not answer; this server works alone|Look at the Redis server and at bus.url; the connection comes back by itself",
   loop_warning:
     "The control process was just held up ({n} times so far)|The machine is too busy; the log says what took long",
 };
