@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from media.egress.recordings import WorkerRecordings
 from media.ingest.workers import WorkerPulls
 from media.memory import calm_collector
 from media.priority import go_first
+from media.private_folder import private_folder
 from media.serving import ENGINES, MediaService
 from media.settings import MediaSettings, load_settings
 
@@ -75,10 +75,10 @@ async def serve(
     structlog.get_logger().info(
         "media_started", pid=os.getpid(), loop=type(asyncio.get_running_loop()).__module__
     )
-    with tempfile.TemporaryDirectory(prefix="fengsui-media-") as folder:  # for the workers' sockets
-        pulls = functools.partial(WorkerPulls, Path(folder), settings.pull_retry_min, settings.pull_retry_max)
+    with private_folder() as folder:
+        pulls = functools.partial(WorkerPulls, folder, settings.pull_retry_min, settings.pull_retry_max)
         recordings = functools.partial(
-            WorkerRecordings, Path(folder), settings.recordings, settings.recordings_reserve
+            WorkerRecordings, folder, settings.recordings, settings.recordings_reserve
         )
         service = MediaService(settings, pulls=pulls, recordings=recordings if settings.recordings else None)
         await service.run(listening, connected)
