@@ -34,6 +34,7 @@ pub mod history;
 pub mod key_frames;
 pub mod keys;
 pub mod layer;
+pub mod looks;
 pub mod messages;
 pub mod nack;
 pub mod ntp;

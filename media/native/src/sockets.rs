@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 
 use crate::arriving::{datagram, frame};
 use crate::control::{Closing, Socket};
+use crate::looks::Looks;
 use crate::messages::Event;
 use crate::poll::{EventFd, Poll, monotonic};
 use crate::ports::{Listener, WayKey};
@@ -12,9 +13,6 @@ use crate::records::{MESSAGES_PER_EVENT, Received, RecordSocket};
 use crate::state::State;
 use crate::udp::{Inbox, RECEIVED_AT_ONCE};
 
-/// Seconds from one look at the UDP sockets to the next, unless more waits than one look takes: waking up costs more
-/// than what is done for a datagram, and hundreds of viewers report ten times a second each.
-const LOOK: f64 = 0.001;
 const BATCHES: usize = 2; // of the inbox that are read before others get their turn
 
 /// What a token of the epoll stands for.
@@ -45,7 +43,9 @@ pub struct Sockets {
     targets: FxHashMap<u64, Target>,
     tokens: FxHashMap<Target, u64>,
     next_token: u64,
-    /// When the UDP sockets may be drained again, monotonic seconds.
+    /// How far looks at the UDP sockets are apart.
+    pub looks: Looks,
+    /// When they may be drained again, monotonic seconds: at once where more waited than one look takes.
     pub look_at: f64,
 }
 
@@ -60,6 +60,7 @@ impl Sockets {
             targets: FxHashMap::from_iter([(0, Target::Wake)]),
             tokens: FxHashMap::default(),
             next_token: 1,
+            looks: Looks::default(),
             look_at: 0.0,
         })
     }
@@ -328,7 +329,7 @@ impl Sockets {
                 break;
             }
         }
-        self.look_at = monotonic() + if more { 0.0 } else { LOOK };
+        self.look_at = monotonic() + if more { 0.0 } else { self.looks.apart() };
     }
 }
 

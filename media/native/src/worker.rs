@@ -87,10 +87,12 @@ impl Worker {
     pub fn run(&mut self, requests: &Receiver<Request>) {
         loop {
             let next = self.timers.next();
-            self.lag = self.lag.max(monotonic() - self.began);
+            let (began, ended) = (self.began, monotonic());
+            self.lag = self.lag.max(ended - began);
             self.rest(next);
             let ready = self.sockets.wait_until(next);
             self.began = monotonic();
+            self.sockets.looks.turned(self.began - ended, ended - began);
             self.lag = self.lag.max(self.began - next.unwrap_or(self.began));
             let mut woken = false;
             for index in 0..ready {
