@@ -155,7 +155,7 @@ class MediaService:
         if self._control is None:
             return
         transport = self._control.transport
-        while transport.get_write_buffer_size() < SEND_AHEAD:
+        while not transport.is_closing() and transport.get_write_buffer_size() < SEND_AHEAD:
             notice = self._node.outbox.pop()
             if notice is None:
                 return

@@ -320,6 +320,23 @@ async def test_one_control_connection_and_the_end_with_it(tmp_path: Path) -> Non
     assert events[-1] == "control_gone"
 
 
+async def test_one_that_stood_still_while_control_asked_and_went_ends_without_a_fault(tmp_path: Path) -> None:
+    async with listening(tmp_path, "--config-json", '{"statistics_interval": 0.001}') as (process, path):
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        await reader.read(1)  # the beginning of Ready
+        process.send_signal(signal.SIGSTOP)
+        for number in range(1, 11):
+            writer.write(encode(Apply(number=number, commands=())))
+        await writer.drain()
+        writer.close()
+        process.send_signal(signal.SIGCONT)
+        _, log = await asyncio.wait_for(process.communicate(), 5)
+        assert process.returncode == 0
+    events = [json.loads(line)["event"] for line in log.splitlines()]
+    assert "unhandled" not in events
+    assert events[-1] == "control_gone"
+
+
 @pytest.mark.parametrize("junk", [b"\xff" * 64, b"\0\0\0\5hello", b"GET / HTTP/1.1\r\n\r\n"])
 async def test_a_control_that_speaks_otherwise_ends_the_process(tmp_path: Path, junk: bytes) -> None:
     async with listening(tmp_path) as (process, path):
