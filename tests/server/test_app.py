@@ -111,7 +111,7 @@ def write(path: Path, text: str) -> str:
 async def refused(config: str) -> str:
     """What the server says when it does not start."""
     code, out, err = await run_cli("serve", "--config", config)
-    assert code == 2
+    assert code == 2, out + err
     assert "Traceback" not in out + err
     assert "→" in err
     return err

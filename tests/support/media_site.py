@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import cast
@@ -43,6 +44,7 @@ from server.model.errors import NotFound, NotLoggedIn, Refused
 from server.model.ids import DeviceId, StreamId
 from server.routing.node import Routing
 from server.routing.settings import RoutingSettings
+from support.ports import lasting_port
 from support.waiting import until
 
 
@@ -133,7 +135,10 @@ async def media_site(
     """Control in this process, media in a real one of its own. When that dies it is started again."""
     events, clock, steps = MediaEvents(), SystemClock(), list[tuple[str, str]]()
     events.on_session_step(lambda session, step, detail: steps.append((step, detail)))
-    routing = Routing(settings or RoutingSettings(), events, clock, interface_addresses)
+    settings = dataclasses.replace(
+        settings or RoutingSettings(), udp_port=lasting_port(), tcp_port=lasting_port()
+    )
+    routing = Routing(settings, events, clock, interface_addresses)
 
     async def supervise() -> None:
         while True:

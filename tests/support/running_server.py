@@ -4,7 +4,7 @@
         admin = await server.setup_admin()
         token = await server.add_device("头盔一", unit="一号员")
 
-Each keyword is a section of the configuration; ports are free ones and the data is in a temporary folder.
+Each keyword is a section of the configuration; ports are lasting ones and the data is in a temporary folder.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from typing import Any, Final
 
 import aiohttp
 from yarl import URL
+
+from support.ports import lasting_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUILD_TIMEOUT: Final = 90.0
@@ -228,8 +230,8 @@ async def running_server(
         config = folder / "fengsui.toml"
         defaults: Settings = {
             "server": {"data": str(folder / "data"), "log_level": "debug"},
-            "http": {"port": 0},
-            "media": {"udp_port": 0, "tcp_port": 0},
+            "http": {"port": lasting_port()},
+            "media": {"udp_port": lasting_port(), "tcp_port": lasting_port()},
         }
         _write_config(config, _merged(defaults, settings))
         process, ready = await _start_built(config, folder)
