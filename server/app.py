@@ -173,6 +173,7 @@ class _Server:
             **dispatch.services,
         }
         calm_collector()  # before anything is watched: it takes a quarter of a second
+        refused: list[StartError] = []
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -191,7 +192,9 @@ class _Server:
                 finally:
                     await _stop(running)
         except* StartError as group:
-            raise group.exceptions[0] from None
+            refused = [error for error in group.exceptions if isinstance(error, StartError)]
+        if refused:
+            raise refused[0]
         with contextlib.suppress(Exception):
             await self._sessions.write_seen()
             await dispatch.finish()

@@ -112,7 +112,7 @@ async def refused(config: str) -> str:
     """What the server says when it does not start."""
     code, out, err = await run_cli("serve", "--config", config)
     assert code == 2, out + err
-    assert "Traceback" not in out + err
+    assert "Traceback" not in out + err, out + err
     assert "→" in err
     return err
 
