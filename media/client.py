@@ -250,13 +250,12 @@ async def spawn_media(settings: MediaSettings | None = None) -> AsyncIterator[Me
 
 
 async def _stop(child: asyncio.subprocess.Process) -> int:
-    """End a child, orderly if it can; its exit code (minus the signal that ended it)."""
+    """End a child, orderly if it can; its exit code (minus the signal that ended it). Also while being cancelled."""
     for request in (signal.SIGTERM, signal.SIGKILL):
         if child.returncode is not None:
             break
         with contextlib.suppress(ProcessLookupError):
             child.send_signal(request)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT):
-                await child.wait()
+            await asyncio.wait_for(child.wait(), STOP_TIMEOUT)
     return await child.wait()

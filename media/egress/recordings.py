@@ -131,12 +131,11 @@ class WorkerRecordings:
                 loop.remove_reader(ours.fileno())
                 ours.close()  # now it ends
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(FINISHING):
-                        await process.wait()
+                    await asyncio.wait_for(process.wait(), FINISHING)
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
                 self._workers, self._worker = self._workers + self._worker, Counter()
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
             return await process.wait()
 
     async def _until_gone(self, gone: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:

@@ -87,5 +87,4 @@ class HttpServer:
         """Accept nothing more, say goodbye, let requests in flight end; what has not within `DRAIN` is cut."""
         self.listener.stop_accepting()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN):
-                await self._runner.cleanup()
+            await asyncio.wait_for(self._runner.cleanup(), DRAIN)

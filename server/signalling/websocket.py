@@ -393,10 +393,12 @@ class WebSockets:
         """Say goodbye to everybody and see that it leaves; for `web.Application.on_shutdown`."""
         self._restart()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                while self._sockets:
-                    self._socket_gone.clear()
-                    await self._socket_gone.wait()
+            await asyncio.wait_for(self._until_all_left(), CLOSE_TIMEOUT)
+
+    async def _until_all_left(self) -> None:
+        while self._sockets:
+            self._socket_gone.clear()
+            await self._socket_gone.wait()
 
     def _restart(self) -> None:
         for socket in self._sockets:

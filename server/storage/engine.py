@@ -108,8 +108,7 @@ class Database:
         """Give the connections back; one that does not end in time is left behind."""
         for engine in (self._readers, self._writer):
             try:
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await engine.dispose()
+                await asyncio.wait_for(engine.dispose(), CLOSE_TIMEOUT)
             except TimeoutError:
                 log.warning("a database connection does not end; it is left behind")
 

@@ -238,10 +238,13 @@ async def test_a_child_that_does_not_answer_is_away() -> None:
         assert (await media.request(Apply(number=0, commands=()))).error == ""
 
 
-async def test_cancelling_the_supervisor_stops_the_child() -> None:
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_cancelling_the_supervisor_stops_the_child(hangs: bool) -> None:
     started: asyncio.Future[MediaClient] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(MediaProcess(MediaSettings()).run(started.set_result))
     media = await started
+    if hangs:
+        os.kill(media.ready.pid, signal.SIGSTOP)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -319,8 +319,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT):
-                await process.wait()
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT)
 
 
 def _merged(defaults: Settings, settings: Settings) -> dict[str, dict[str, Any]]:
